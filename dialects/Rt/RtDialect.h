@@ -1,0 +1,65 @@
+//===- RtDialect.h - what compiled code gets from the runtime ---*- C++ -*-===//
+//
+// Constants, checks and parallel loops of lowered code, and the interface
+// through which the back end reads the bytes of constants.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOE_DIALECTS_RT_RTDIALECT_H
+#define MOE_DIALECTS_RT_RTDIALECT_H
+
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/Dialect/LLVMIR/LLVMTypes.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpDefinition.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/PatternMatch.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace moe {
+namespace rt {
+
+/// What checks write to: keeps them alive and in order.
+struct CheckResource : mlir::SideEffects::Resource::Base<CheckResource> {
+  llvm::StringRef getName() override { return "rt.check"; }
+};
+
+/// Names of discardable attributes.
+inline constexpr llvm::StringLiteral nameAttr = "rt.name";
+inline constexpr llvm::StringLiteral dtypeAttr = "rt.dtype";
+inline constexpr llvm::StringLiteral dimsAttr = "rt.dims";
+
+} // namespace rt
+} // namespace moe
+
+#include "dialects/Rt/RtDialect.h.inc"
+#include "dialects/Rt/RtInterfaces.h"
+
+#define GET_OP_CLASSES
+#include "dialects/Rt/RtOps.h.inc"
+
+namespace moe {
+namespace rt {
+
+/// Bytes that one element of `type` takes in memory, 0 for types without a
+/// size.
+uint64_t getElementBytes(mlir::Type type);
+
+/// Bytes of `value` as `forEachChunk` delivers them.
+uint64_t getByteSize(mlir::ElementsAttr value);
+
+/// Hands the bytes of a dense, resource or `BytesAttrInterface` attribute to
+/// `consume`, in order. Errors: see BytesAttrInterface::forEachChunk.
+llvm::LogicalResult forEachChunk(
+    mlir::ElementsAttr value,
+    llvm::function_ref<llvm::LogicalResult(llvm::ArrayRef<char>)> consume,
+    llvm::function_ref<mlir::InFlightDiagnostic()> emitError);
+
+} // namespace rt
+} // namespace moe
+
+#endif // MOE_DIALECTS_RT_RTDIALECT_H
