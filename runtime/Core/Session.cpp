@@ -1,0 +1,301 @@
+//===- Session.cpp - running a model --------------------------------------===//
+//
+// Each run has an environment of its own on the stack of its caller: the
+// blocks it holds, its failure, its measurements. So runs share nothing but the
+// allocator (locked) and the threads (the first run has them), and a model
+// needs no state.
+//
+//===----------------------------------------------------------------------===//
+
+#include "runtime/Core/Session.h"
+
+#include "runtime/Core/DType.h"
+#include "runtime/Core/Signature.h"
+#include "runtime/Host/FloatMode.h"
+
+#include <chrono>
+#include <cstring>
+#include <new>
+#include <optional>
+
+namespace moe::runtime {
+namespace {
+
+constexpr int32_t kMaxThreads = 4096;
+
+int64_t now() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+/// What stands behind the tensor of an output. A model may return one block as
+/// several outputs; the last of their tensors gives it back.
+struct OutputBlock {
+  std::shared_ptr<CachingAllocator> allocator;
+  Block block;
+
+  OutputBlock(std::shared_ptr<CachingAllocator> allocator, Block block)
+      : allocator(std::move(allocator)), block(block) {}
+  ~OutputBlock() { allocator->release(block); }
+};
+
+struct Output {
+  DLManagedTensor managed = {};
+  std::vector<int64_t> dims;
+  std::shared_ptr<OutputBlock> memory;
+};
+
+void deleteOutput(DLManagedTensor *tensor) {
+  if (tensor)
+    delete static_cast<Output *>(tensor->manager_ctx);
+}
+
+/// A loop body that sets the float mode of a thread that is not ours.
+struct ForeignLoop {
+  moe_task_fn fn;
+  void *closure;
+
+  static void body(int64_t begin, int64_t end, void *self) {
+    FloatModeScope mode;
+    auto *loop = static_cast<ForeignLoop *>(self);
+    loop->fn(begin, end, loop->closure);
+  }
+};
+
+} // namespace
+
+/// The state of one run; what moe_run_env::host points to.
+struct Run {
+  explicit Run(Session &session) : session(session), memory(*session.memory) {
+    env.abi_version = MOE_ABI_VERSION;
+    env.struct_size = sizeof(env);
+    env.weights = session.program->weights();
+    env.host = this;
+    env.parallel_for = parallelFor;
+    env.alloc = allocate;
+    env.free = release;
+    env.fail = fail;
+    env.log = log;
+    env.clock = [](const moe_run_env *) { return now(); };
+    if (session.profiling) {
+      entries.resize(session.entry->num_ops);
+      starts.resize(session.entry->num_ops);
+      env.profile = profile;
+    }
+  }
+
+  static Run &of(const moe_run_env *env) {
+    return *static_cast<Run *>(env->host);
+  }
+
+  static void parallelFor(const moe_run_env *env, int64_t count, moe_task_fn fn,
+                          void *closure) {
+    Session &session = of(env).session;
+    if (session.pool) {
+      session.pool->parallelFor(count, fn, closure);
+    } else if (count > 0) {
+      ForeignLoop loop{fn, closure};
+      session.options.parallel_for(session.options.parallel_user, count,
+                                   ForeignLoop::body, &loop);
+    }
+  }
+
+  static void *allocate(const moe_run_env *env, int64_t bytes,
+                        int64_t alignment) {
+    return of(env).memory.allocate(bytes, alignment);
+  }
+
+  static void release(const moe_run_env *env, void *pointer) {
+    if (!of(env).memory.free(pointer))
+      fail(env, MOE_INTERNAL, "the model freed memory that is not its own");
+  }
+
+  static void fail(const moe_run_env *env, int32_t code, const char *message) {
+    Run &run = of(env);
+    if (run.failure != MOE_OK)
+      return; // the first reason counts
+    run.failure = code == MOE_OK ? int32_t(MOE_INTERNAL) : code;
+    std::strncpy(run.message, message ? message : "", sizeof(run.message) - 1);
+  }
+
+  static void log(const moe_run_env *env, int32_t level, const char *message) {
+    const moe_session_options &options = of(env).session.options;
+    if (options.log && message)
+      options.log(options.log_user, level, message);
+  }
+
+  static void profile(const moe_run_env *env, int32_t op, int32_t end) {
+    Run &run = of(env);
+    if (op < 0 || size_t(op) >= run.entries.size())
+      return;
+    if (!end) {
+      run.starts[op] = now();
+      return;
+    }
+    run.entries[op].calls += 1;
+    run.entries[op].nanoseconds += now() - run.starts[op];
+  }
+
+  Status execute(std::vector<moe_buffer> &inputs,
+                 std::vector<moe_buffer> &outputs);
+  Status collect(const std::vector<moe_buffer> &buffers, SymbolTable &symbols,
+                 std::vector<std::unique_ptr<Output>> &outputs);
+
+  Session &session;
+  RunMemory memory;
+  moe_run_env env = {};
+  int32_t failure = MOE_OK;
+  /// Of a fixed size: recording a failure must not need memory.
+  char message[1024] = {};
+  std::vector<moe_profile_entry> entries;
+  std::vector<int64_t> starts;
+};
+
+Status Run::execute(std::vector<moe_buffer> &inputs,
+                    std::vector<moe_buffer> &outputs) {
+  int32_t code;
+  {
+    FloatModeScope mode;
+    std::optional<ThreadPool::ActiveScope> active;
+    if (session.pool)
+      active.emplace(*session.pool);
+    code = session.entry->run(&env, inputs.data(), outputs.data());
+  }
+  if (session.profiling) {
+    std::lock_guard<std::mutex> lock(session.profileMutex);
+    for (size_t i = 0; i < entries.size(); ++i) {
+      session.profileEntries[i].calls += entries[i].calls;
+      session.profileEntries[i].nanoseconds += entries[i].nanoseconds;
+    }
+  }
+  if (failure != MOE_OK)
+    return {failure, *message ? message : "the model failed without a message"};
+  if (code != MOE_OK)
+    return {code, "the model failed without a message"};
+  return {};
+}
+
+/// Makes tensors of what the model returned. Nothing of it is trusted that
+/// could lead to a read outside of a block.
+Status Run::collect(const std::vector<moe_buffer> &buffers,
+                    SymbolTable &symbols,
+                    std::vector<std::unique_ptr<Output>> &outputs) {
+  const moe_function &function = *session.entry;
+  std::unordered_map<void *, std::shared_ptr<OutputBlock>> shared;
+  for (int32_t i = 0; i < function.num_outputs; ++i) {
+    const moe_value &value = function.outputs[i];
+    const moe_buffer &buffer = buffers[i];
+    if (Status s = checkOutputDims(function, i, buffer.dims, symbols); !s.ok())
+      return s;
+    std::string which = "output " + quoted(value.name);
+    std::optional<int64_t> bytes =
+        byteSize(value.dtype, buffer.dims, value.rank);
+    if (!bytes)
+      return internalError("the model returned " + which +
+                           " with more bytes than 64 bits can count");
+
+    std::shared_ptr<OutputBlock> &block = shared[buffer.data];
+    if (!block && buffer.data) {
+      Block found = memory.find(buffer.data);
+      if (!found)
+        return internalError("the model returned " + which +
+                             " in memory that is not of this run");
+      // From here on `block` gives the memory back, also on failure.
+      block = std::make_shared<OutputBlock>(session.memory, Block{});
+      block->block = memory.take(buffer.data);
+    }
+    if (size_t(*bytes) > (block ? block->block.size : 0))
+      return internalError("the model returned " + which + " of " +
+                           std::to_string(*bytes) +
+                           " bytes in a smaller block of memory");
+
+    auto output = std::make_unique<Output>();
+    output->dims.assign(buffer.dims, buffer.dims + value.rank);
+    output->memory = block;
+    DLTensor &tensor = output->managed.dl_tensor;
+    tensor.data = buffer.data;
+    tensor.device = {kDLCPU, 0};
+    tensor.ndim = value.rank;
+    tensor.dtype = moe_dtype_to_dlpack(value.dtype);
+    tensor.shape = output->dims.data();
+    output->managed.manager_ctx = output.get();
+    output->managed.deleter = deleteOutput;
+    outputs.push_back(std::move(output));
+  }
+  return {};
+}
+
+Status Session::create(std::shared_ptr<const Program> program,
+                       const moe_session_options &options,
+                       std::unique_ptr<Session> &result) {
+  if (options.num_threads < 0 || options.num_threads > kMaxThreads)
+    return invalidArgument("num_threads is " +
+                           std::to_string(options.num_threads) + ", 0 to " +
+                           std::to_string(kMaxThreads) + " are accepted");
+  std::unique_ptr<Session> session(new Session);
+  session->entry = program->function(options.function);
+  if (!session->entry) {
+    std::string names;
+    const moe_model &model = program->model();
+    for (int32_t i = 0; i < model.num_functions; ++i)
+      names += (i ? ", " : "") + quoted(model.functions[i].name);
+    return invalidArgument("the model has no function " +
+                           quoted(options.function) +
+                           "; its functions: " + names);
+  }
+  session->profiling = options.profile != 0;
+  if (session->profiling && session->entry->num_ops == 0)
+    return unsupported("the model was compiled without profile points, there "
+                       "is nothing to measure inside of a run");
+  session->options = options;
+  session->options.function = session->entry->name;
+  session->profileEntries.resize(session->entry->num_ops);
+  session->memory = std::make_shared<CachingAllocator>();
+  session->program = std::move(program);
+  if (!options.parallel_for) {
+    int32_t threads = options.num_threads ? options.num_threads : usableCpus();
+    if (Status s = ThreadPool::create(threads, session->pool); !s.ok())
+      return s;
+  }
+  result = std::move(session);
+  return {};
+}
+
+Status Session::run(int32_t numInputs, const char *const *names,
+                    DLManagedTensor *const *inputs, DLManagedTensor **outputs) {
+  if (entry->num_outputs > 0 && !outputs)
+    return invalidArgument("no room for the outputs is given");
+  SymbolTable symbols;
+  std::vector<moe_buffer> inputBuffers;
+  if (Status s =
+          bindInputs(*entry, numInputs, names, inputs, symbols, inputBuffers);
+      !s.ok())
+    return s;
+
+  // Extents that the model forgets to set stay -1 and are found.
+  std::vector<std::vector<int64_t>> dims(entry->num_outputs);
+  std::vector<moe_buffer> outputBuffers(entry->num_outputs);
+  for (int32_t i = 0; i < entry->num_outputs; ++i) {
+    // One more, so that a scalar has a valid pointer as well.
+    dims[i].assign(entry->outputs[i].rank + 1, -1);
+    outputBuffers[i] = {nullptr, dims[i].data()};
+  }
+
+  Run run(*this);
+  if (Status s = run.execute(inputBuffers, outputBuffers); !s.ok())
+    return s;
+  std::vector<std::unique_ptr<Output>> results;
+  if (Status s = run.collect(outputBuffers, symbols, results); !s.ok())
+    return s;
+  for (int32_t i = 0; i < entry->num_outputs; ++i)
+    outputs[i] = &results[i].release()->managed;
+  return {};
+}
+
+std::vector<moe_profile_entry> Session::profile() const {
+  std::lock_guard<std::mutex> lock(profileMutex);
+  return profileEntries;
+}
+
+} // namespace moe::runtime
