@@ -1,0 +1,197 @@
+//===- Passes.td - from linalg on tensors to code for host --*- tablegen -*-===//
+#ifndef MOE_PASSES_LOWER_HOST_PASSES_TD
+#define MOE_PASSES_LOWER_HOST_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def HostPreparePass : Pass<"moe-host-prepare", "::mlir::ModuleOp"> {
+  let summary = "Record signatures and protect inputs and constants";
+  let description = [{
+    Public functions are the entries of the artifact. Their signature (names,
+    element types, extents) is read off the tensors while these exist and kept
+    as the attribute `rt.signature` of the function; an argument or result
+    without `rt.name` is called `argN` or `resultN`.
+
+    Arguments of entries belong to the caller, so they become read only
+    (`bufferization.writable = false`). Constant tensors of more than
+    `max-inline-bytes` become `rt.constant`, which keeps them out of the code.
+
+    ```mlir
+    func.func @main(%x: tensor<?x4xf32> {rt.name = "x"}) -> tensor<?x4xf32>
+    // becomes
+    func.func @main(%x: tensor<?x4xf32> {bufferization.writable = false, rt.name = "x"})
+        -> tensor<?x4xf32>
+        attributes {rt.signature = {inputs = [ {name = "x", dtype = 1 : i32,
+                                                extents = array<i64: -1, 4>,
+                                                symbols = ["", ""]} ], ...}}
+    ```
+  }];
+  let options = [Option<"maxInlineBytes", "max-inline-bytes", "uint64_t",
+                        "1024", "Largest constant kept beside the code">];
+  let dependentDialects = ["::moe::rt::RtDialect",
+                           "::mlir::bufferization::BufferizationDialect"];
+}
+
+def HostFusePass : Pass<"moe-host-fuse", "::mlir::func::FuncOp"> {
+  let summary = "Fuse elementwise linalg operations on tensors";
+  let description = [{
+    Named operations become `linalg.generic`, then elementwise producers move
+    into their consumers. A producer is fused only if that repeats no work: it
+    has one use, or it is as cheap as a load (a copy, a transposition, a
+    conversion); and its consumer reads each of its elements once. A fused
+    operation reads at most `max-operands` tensors.
+  }];
+  let options = [Option<"maxOperands", "max-operands", "unsigned", "16",
+                        "Most inputs of a fused operation">];
+  let statistics = [Statistic<"numFused", "fused", "Producers fused">];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect",
+                           "::mlir::affine::AffineDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def HostResultsPass : Pass<"moe-host-results", "::mlir::func::FuncOp"> {
+  let summary = "Give every result of a function a buffer of its own";
+  let description = [{
+    Buffers that an entry returns pass into the caller's hands. A returned
+    buffer that is an argument, a constant, a view, or returned twice is copied
+    into a new allocation:
+
+    ```mlir
+    func.func @f(%a: memref<4xf32>) -> memref<4xf32> {
+      return %a : memref<4xf32>
+    }
+    // becomes
+    func.func @f(%a: memref<4xf32>) -> memref<4xf32> {
+      %0 = memref.alloc() : memref<4xf32>
+      memref.copy %a, %0 : memref<4xf32> to memref<4xf32>
+      return %0 : memref<4xf32>
+    }
+    ```
+  }];
+  let statistics = [Statistic<"numCopies", "copies", "Results copied">];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def HostDeallocPass : Pass<"moe-host-dealloc", "::mlir::func::FuncOp"> {
+  let summary = "Free buffers after their last use";
+  let description = [{
+    Inserts `memref.dealloc` behind the last operation of the allocating block
+    that may use the buffer or a view of it. A buffer that leaves its block, by
+    a terminator, is left alone: the runtime takes back at the end of a run what
+    is not freed. So this pass has to be safe, not complete.
+  }];
+  let statistics = [Statistic<"numFreed", "freed", "Buffers freed">,
+                    Statistic<"numKept", "kept",
+                              "Buffers left until the end of the run">];
+  let dependentDialects = ["::mlir::memref::MemRefDialect"];
+}
+
+def LinalgToRtPass : Pass<"moe-linalg-to-rt", "::mlir::func::FuncOp"> {
+  let summary = "Lower linalg on buffers to loops and parallel loops";
+  let description = [{
+    Each linalg operation becomes a loop nest. Its parallel dimensions, without
+    the innermost one, are numbered in one sequence; blocks of that sequence
+    and of the innermost dimension are the tasks of an `rt.parallel_for`. The
+    size of a block depends on extents alone, so results do not depend on the
+    number of threads.
+
+    Where each operand is contiguous (or constant) along the innermost parallel
+    dimension, the reduction runs outside that dimension on a block of vector
+    accumulators; otherwise each element of the result is reduced in one go
+    with a reassociable combiner, which LLVM vectorises.
+  }];
+  let options = [
+    Option<"grain", "grain", "int64_t", "65536",
+           "Scalar operations of a task, at least">,
+    Option<"vectorBits", "vector-bits", "unsigned", "512",
+           "Width of the target's vector registers">,
+  ];
+  let statistics = [Statistic<"numParallel", "parallel", "Parallel loops">,
+                    Statistic<"numSerial", "serial", "Serial loop nests">];
+  let dependentDialects = [
+    "::moe::rt::RtDialect", "::mlir::scf::SCFDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::affine::AffineDialect",
+    "::mlir::arith::ArithDialect", "::mlir::vector::VectorDialect"];
+}
+
+def ExpandMathPass : Pass<"moe-expand-math", "::mlir::func::FuncOp"> {
+  let summary = "Replace math by code that LLVM can vectorise";
+  let description = [{
+    Half-precision math is done in f32. exp, expm1, tanh, erf, log, log2, log1p
+    become polynomials on f32, rsqrt a division; what remains goes to libm when
+    lowered. Roundings to bf16 and integer powers, for which LLVM would call
+    functions of its own run-time library, become ordinary arithmetic.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::vector::VectorDialect", "::mlir::scf::SCFDialect"];
+}
+
+def LayoutWeightsPass : Pass<"moe-layout-weights", "::mlir::ModuleOp"> {
+  let summary = "Place the constants of a module in a weight section";
+  let description = [{
+    Gives each `rt.constant` an offset in section 0, 64-byte aligned, identical
+    attributes once, in the order of first use. The list of what lies where is
+    the module's attribute `rt.weights`, from which the artifact is written.
+
+    ```mlir
+    %0 = rt.constant {value = dense<[1.0, 2.0]> : tensor<2xf32>} : memref<2xf32>
+    // becomes
+    %0 = rt.weight {section = 0 : i32, offset = 0 : i64} : memref<2xf32>
+    ```
+  }];
+}
+
+def HostFunctionsPass : Pass<"moe-host-functions", "::mlir::ModuleOp"> {
+  let summary = "Pass the environment in and a status out of functions";
+  let description = [{
+    Each function with a body gets the environment of the run as its first
+    argument and a status code (`moe_code`) as its first result; calls hand the
+    one on and check the other.
+
+    ```mlir
+    func.func @f(%a: memref<4xf32>) -> memref<4xf32>
+    // becomes
+    func.func @f(%env: !llvm.ptr, %a: memref<4xf32>) -> (i32, memref<4xf32>)
+    ```
+  }];
+  let dependentDialects = ["::moe::rt::RtDialect",
+                           "::mlir::LLVM::LLVMDialect",
+                           "::mlir::arith::ArithDialect"];
+}
+
+def HostToLLVMPass : Pass<"moe-host-to-llvm", "::mlir::ModuleOp"> {
+  let summary = "Convert bufferised code and the rt dialect to LLVM";
+  let description = [{
+    MLIR's own conversions, with allocation, checks and constants through the
+    environment. An allocation that fails, or whose size does not fit 63 bits,
+    ends the run with MOE_OUT_OF_MEMORY. `rt.parallel_for`, `rt.env` and
+    `rt.fail` stay for `moe-outline-parallel`.
+  }];
+  let dependentDialects = ["::moe::rt::RtDialect",
+                           "::mlir::LLVM::LLVMDialect"];
+}
+
+def OutlineParallelPass : Pass<"moe-outline-parallel", "::mlir::ModuleOp"> {
+  let summary = "Outline the bodies of parallel loops";
+  let description = [{
+    The body of each `rt.parallel_for` becomes a function `(begin, end,
+    closure)`; what it captures is stored into the closure, one stack slot per
+    function that all its loops share, before the call of the environment's
+    `parallel_for`. Also resolves `rt.env` and `rt.fail`.
+  }];
+  let dependentDialects = ["::moe::rt::RtDialect",
+                           "::mlir::LLVM::LLVMDialect"];
+}
+
+def EmitEntriesPass : Pass<"moe-emit-entries", "::mlir::ModuleOp"> {
+  let summary = "Wrap entries with the signature that a runtime calls";
+  let description = [{
+    For each function with `rt.signature` emits `NAME.run`, a function with the
+    type of `moe_function::run`: builds descriptors of the inputs from
+    `moe_buffer`s, calls the function, hands its results over.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
+#endif // MOE_PASSES_LOWER_HOST_PASSES_TD
