@@ -220,7 +220,7 @@ Status checkCpuFeatures(const char *const *features, const char *cpu) {
   }
   if (missing.empty() && unknown.empty())
     return {};
-  std::string message = "the model was compiled for the CPU " + quoted(cpu);
+  std::string message = "the model was compiled for the CPU " + quote(cpu);
   if (!missing.empty())
     message += "; this machine lacks " + missing;
   if (!unknown.empty())

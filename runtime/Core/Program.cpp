@@ -35,7 +35,7 @@ Status checkValues(const std::string &where, const char *what, int32_t count,
     if (!value.name)
       return ioError(where + ": " + what + " " + std::to_string(i) +
                      " has no name");
-    std::string which = where + ": " + what + " " + quoted(value.name);
+    std::string which = where + ": " + what + " " + quote(value.name);
     if (!names.insert(value.name).second)
       return ioError(which + " occurs twice");
     if (moe_dtype_size(value.dtype) == 0)
@@ -60,7 +60,7 @@ Status checkTable(const moe_model &model) {
                    "is missing");
   if (std::strcmp(model.target, "host") != 0)
     return unsupported("the model was compiled for the target " +
-                       quoted(model.target) +
+                       quote(model.target) +
                        ", this runtime has the target 'host'");
   if (model.num_functions < 1 || !model.functions || model.num_weights < 0 ||
       (model.num_weights > 0 && !model.weights) || model.num_metadata < 0 ||
@@ -81,7 +81,7 @@ Status checkTable(const moe_model &model) {
         (function.num_ops > 0 && !function.ops))
       return ioError("the model's table is damaged: function " +
                      std::to_string(i));
-    std::string where = "function " + quoted(function.name);
+    std::string where = "function " + quote(function.name);
     if (Status s =
             checkValues(where, "input", function.num_inputs, function.inputs);
         !s.ok())
@@ -109,27 +109,27 @@ Status Program::load(const std::string &path,
   };
   std::unique_ptr<char, Free> absolute(realpath(path.c_str(), nullptr));
   if (!absolute)
-    return ioError("cannot open model " + quoted(path) + ": " +
+    return ioError("cannot open model " + quote(path) + ": " +
                    std::strerror(errno));
   std::shared_ptr<Program> program(new Program);
   program->library = dlopen(absolute.get(), RTLD_NOW | RTLD_LOCAL);
   if (!program->library) {
     const char *why = dlerror();
-    return ioError("cannot load model " + quoted(path) + ": " +
+    return ioError("cannot load model " + quote(path) + ": " +
                    (why ? why : "unknown error"));
   }
   auto query = reinterpret_cast<moe_model_query_fn>(
       dlsym(program->library, MOE_MODEL_QUERY_NAME));
   if (!query)
-    return ioError(quoted(path) + " is not a compiled model: it has no "
-                                  "symbol " MOE_MODEL_QUERY_NAME);
+    return ioError(quote(path) + " is not a compiled model: it has no "
+                                 "symbol " MOE_MODEL_QUERY_NAME);
   std::string folder(absolute.get());
   folder.resize(folder.rfind('/'));
   if (folder.empty())
     folder = "/.";
   Status status = program->adopt(query(MOE_ABI_VERSION), folder);
   if (!status.ok())
-    return {status.code, "model " + quoted(path) + ": " + status.message};
+    return {status.code, "model " + quote(path) + ": " + status.message};
   result = std::move(program);
   return {};
 }

@@ -188,7 +188,7 @@ Status Run::collect(const std::vector<moe_buffer> &buffers,
     const moe_buffer &buffer = buffers[i];
     if (Status s = checkOutputDims(function, i, buffer.dims, symbols); !s.ok())
       return s;
-    std::string which = "output " + quoted(value.name);
+    std::string which = "output " + quote(value.name);
     std::optional<int64_t> bytes =
         byteSize(value.dtype, buffer.dims, value.rank);
     if (!bytes)
@@ -239,9 +239,9 @@ Status Session::create(std::shared_ptr<const Program> program,
     std::string names;
     const moe_model &model = program->model();
     for (int32_t i = 0; i < model.num_functions; ++i)
-      names += (i ? ", " : "") + quoted(model.functions[i].name);
+      names += (i ? ", " : "") + quote(model.functions[i].name);
     return invalidArgument("the model has no function " +
-                           quoted(options.function) +
+                           quote(options.function) +
                            "; its functions: " + names);
   }
   session->profiling = options.profile != 0;

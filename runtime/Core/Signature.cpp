@@ -22,7 +22,7 @@ int32_t findInput(const moe_function &function, const char *name) {
 /// "dimension 1 ('seq')", or without the symbol.
 std::string describeDim(int32_t dim, const char *symbol) {
   std::string text = "dimension " + std::to_string(dim);
-  return symbol && *symbol ? text + " (" + quoted(symbol) + ")" : text;
+  return symbol && *symbol ? text + " (" + quote(symbol) + ")" : text;
 }
 
 /// "[2, seq, 64]": the shape that a value may have.
@@ -73,7 +73,7 @@ Status checkBools(const std::string &which, const uint8_t *data, int64_t size) {
 
 Status checkInput(const moe_value &value, const DLManagedTensor *managed,
                   SymbolTable &symbols, moe_buffer &buffer) {
-  std::string which = "input " + quoted(value.name);
+  std::string which = "input " + quote(value.name);
   if (!managed)
     return invalidArgument(which + ": the tensor is null");
   const DLTensor &tensor = managed->dl_tensor;
@@ -145,7 +145,7 @@ std::string listNames(const moe_value *values, int32_t count) {
     return "none";
   std::string text;
   for (int32_t i = 0; i < std::min(count, kMaxListed); ++i)
-    text += (i ? ", " : "") + quoted(values[i].name);
+    text += (i ? ", " : "") + quote(values[i].name);
   if (count > kMaxListed)
     text += " and " + std::to_string(count - kMaxListed) + " more";
   return text;
@@ -160,10 +160,10 @@ Status SymbolTable::bind(const char *symbol, int64_t extent, const char *what,
       continue;
     if (binding.extent == extent)
       return {};
-    return shapeMismatch(std::string(what) + " " + quoted(value) + ": " +
+    return shapeMismatch(std::string(what) + " " + quote(value) + ": " +
                          describeDim(dim, symbol) + " is " +
                          std::to_string(extent) + ", but " + binding.what +
-                         " " + quoted(std::string(binding.value)) + " has " +
+                         " " + quote(std::string(binding.value)) + " has " +
                          std::to_string(binding.extent) +
                          " for it; equal names are equal extents");
   }
@@ -190,16 +190,16 @@ Status bindInputs(const moe_function &function, int32_t numInputs,
                              " is null");
     int32_t index = names ? findInput(function, names[i]) : i;
     if (index < 0)
-      return invalidArgument("the model has no input " + quoted(names[i]) +
+      return invalidArgument("the model has no input " + quote(names[i]) +
                              "; its inputs: " + accepted);
     if (given[index])
-      return invalidArgument("input " + quoted(names[i]) + " is given twice");
+      return invalidArgument("input " + quote(names[i]) + " is given twice");
     given[index] = true;
     ordered[index] = inputs[i];
   }
   for (int32_t i = 0; i < function.num_inputs; ++i)
     if (!given[i])
-      return invalidArgument("input " + quoted(function.inputs[i].name) +
+      return invalidArgument("input " + quote(function.inputs[i].name) +
                              " is missing; the model's inputs: " + accepted);
 
   buffers.resize(function.num_inputs);
@@ -214,7 +214,7 @@ Status bindInputs(const moe_function &function, int32_t numInputs,
 Status checkOutputDims(const moe_function &function, int32_t index,
                        const int64_t *dims, SymbolTable &symbols) {
   const moe_value &value = function.outputs[index];
-  std::string which = "output " + quoted(value.name);
+  std::string which = "output " + quote(value.name);
   for (int32_t d = 0; d < value.rank; ++d) {
     const moe_dim &dim = value.dims[d];
     bool fits = dims[d] >= 0 && (dim.extent < 0 || dim.extent == dims[d]);

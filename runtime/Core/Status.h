@@ -45,10 +45,10 @@ inline Status internalError(std::string message) {
 }
 
 /// `text` in quotes, for messages. A null pointer prints as "(null)".
-inline std::string quoted(const char *text) {
+inline std::string quote(const char *text) {
   return text ? "'" + std::string(text) + "'" : std::string("(null)");
 }
-inline std::string quoted(const std::string &text) { return "'" + text + "'"; }
+inline std::string quote(const std::string &text) { return "'" + text + "'"; }
 
 } // namespace moe::runtime
 

@@ -112,11 +112,11 @@ Status checkHash(const moe_model &model, const Json &header) {
   const Json *found = metadata ? metadata->find(kWeightsHashKey) : nullptr;
   if (!found || found->kind != Json::Kind::String)
     return ioError("its metadata have no '" + std::string(kWeightsHashKey) +
-                   "', the model expects " + quoted(expected));
+                   "', the model expects " + quote(expected));
   if (found->string != expected)
     return ioError("it belongs to another compilation: its weights_hash is " +
-                   quoted(found->string) + ", the model expects " +
-                   quoted(expected));
+                   quote(found->string) + ", the model expects " +
+                   quote(expected));
   return {};
 }
 
@@ -124,7 +124,7 @@ Status locate(const Json &header, const moe_weights &section, uint64_t dataSize,
               Location &location) {
   const Json *entry = header.find(section.name);
   if (!entry)
-    return ioError("it has no tensor " + quoted(section.name));
+    return ioError("it has no tensor " + quote(section.name));
   const Json *dtype = entry->find("dtype");
   const Json *shape = entry->find("shape");
   const Json *offsets = entry->find("data_offsets");
@@ -139,21 +139,21 @@ Status locate(const Json &header, const moe_weights &section, uint64_t dataSize,
       std::all_of(offsets->elements.begin(), offsets->elements.end(),
                   isInteger);
   if (!wellFormed)
-    return ioError("the header's entry of tensor " + quoted(section.name) +
+    return ioError("the header's entry of tensor " + quote(section.name) +
                    " lacks dtype, shape or data_offsets");
   location = {uint64_t(offsets->elements[0].integer),
               uint64_t(offsets->elements[1].integer)};
   if (location.end < location.begin || location.end > dataSize)
-    return ioError("tensor " + quoted(section.name) + " takes the bytes " +
+    return ioError("tensor " + quote(section.name) + " takes the bytes " +
                    std::to_string(location.begin) + " to " +
                    std::to_string(location.end) + " of " +
                    std::to_string(dataSize) + ": the file is cut off");
   uint64_t size = location.end - location.begin;
   if (dtype->string != "U8" || shape->elements.size() != 1 ||
       uint64_t(shape->elements[0].integer) != size || size != section.size)
-    return ioError("tensor " + quoted(section.name) + " has " +
+    return ioError("tensor " + quote(section.name) + " has " +
                    std::to_string(size) + " bytes and dtype " +
-                   quoted(dtype->string) + ", the model expects " +
+                   quote(dtype->string) + ", the model expects " +
                    std::to_string(section.size) + " bytes of dtype 'U8'");
   return {};
 }
@@ -171,7 +171,7 @@ Status Weights::open(const moe_model &model, const std::string &folder) {
     uint64_t alignment = section.alignment;
     if (alignment == 0 || (alignment & (alignment - 1)) != 0 ||
         alignment > kMaxAlignment || section.size > uint64_t(INT64_MAX))
-      return ioError("weight section " + quoted(section.name) + " has size " +
+      return ioError("weight section " + quote(section.name) + " has size " +
                      std::to_string(section.size) + " and alignment " +
                      std::to_string(alignment) + ": the model is damaged");
     if (section.data) {
@@ -181,24 +181,24 @@ Status Weights::open(const moe_model &model, const std::string &folder) {
       continue;
     }
     if (!section.file)
-      return ioError("weight section " + quoted(section.name) +
+      return ioError("weight section " + quote(section.name) +
                      " has neither data nor a file: the model is damaged");
     if (section.size == 0) {
       addresses.push_back(nullptr);
       continue;
     }
     if (!*section.file || std::strchr(section.file, '/'))
-      return ioError("weight section " + quoted(section.name) +
-                     " names the file " + quoted(section.file) +
+      return ioError("weight section " + quote(section.name) +
+                     " names the file " + quote(section.file) +
                      ": a name without a folder is accepted");
     if (folder.empty())
-      return ioError("weight section " + quoted(section.name) +
-                     " lies in the file " + quoted(section.file) +
+      return ioError("weight section " + quote(section.name) +
+                     " lies in the file " + quote(section.file) +
                      ", but no weight folder was given");
     std::string path = folder + "/" + section.file;
     if (Status status = openFile(model, section, path); !status.ok())
       return {status.code,
-              "weight file " + quoted(path) + ": " + status.message};
+              "weight file " + quote(path) + ": " + status.message};
   }
   return {};
 }
@@ -239,7 +239,7 @@ Status Weights::openFile(const moe_model &model, const moe_weights &section,
   uint64_t offset = dataBegin + location.begin;
   uint64_t unit = std::min(section.alignment, kPage);
   if (offset % unit != 0)
-    return ioError("tensor " + quoted(section.name) + " begins at byte " +
+    return ioError("tensor " + quote(section.name) + " begins at byte " +
                    std::to_string(offset) + ", a multiple of " +
                    std::to_string(unit) + " is needed");
 

@@ -1,0 +1,44 @@
+//===- Report.h - what moe-run tells --------------------------------------===//
+#ifndef MOE_TOOLS_RUN_REPORT_H
+#define MOE_TOOLS_RUN_REPORT_H
+
+#include "tools/moe-run/Compare.h"
+#include "tools/moe-run/Options.h"
+#include "tools/moe-run/Tensor.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace moe::run {
+
+/// Everything that a call of moe-run found out.
+struct Report {
+  std::string model;
+  std::optional<double> compileSeconds;
+  double loadMilliseconds = 0;
+  int32_t threads = 0;
+  const moe_function *function = nullptr;
+  std::vector<TensorView> outputs;
+  std::vector<std::optional<Comparison>> comparisons;
+  /// Times of the measured runs in milliseconds; empty without --bench.
+  std::vector<double> times;
+  /// One entry per operation; empty without --profile.
+  std::vector<moe_profile_entry> profile;
+
+  bool matches() const;
+};
+
+/// Text for people, several lines.
+std::string toText(const Report &report);
+/// One JSON object on one line.
+std::string toJson(const Report &report);
+
+/// `text` as a JSON string, with the quotes. Bytes that are no UTF-8 pass.
+std::string jsonString(const std::string &text);
+
+double median(std::vector<double> values);
+
+} // namespace moe::run
+
+#endif // MOE_TOOLS_RUN_REPORT_H

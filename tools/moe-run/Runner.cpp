@@ -1,0 +1,82 @@
+//===- Runner.cpp - a loaded model as moe-run uses it ---------------------===//
+
+#include "tools/moe-run/Runner.h"
+
+#include <chrono>
+#include <cstdio>
+
+namespace moe::run {
+
+using runtime::Status;
+
+namespace {
+
+Status toStatus(moe_error *error) {
+  if (!error)
+    return {};
+  Status status(moe_error_code(error), moe_error_message(error));
+  moe_error_free(error);
+  return status;
+}
+
+} // namespace
+
+Status Runner::load(const std::string &library) {
+  moe_program *loaded = nullptr;
+  Status status = toStatus(moe_program_load(library.c_str(), &loaded));
+  program.reset(loaded);
+  return status;
+}
+
+Status Runner::start(const Options &options) {
+  moe_session_options settings;
+  moe_session_options_init(&settings);
+  settings.num_threads = options.threads;
+  settings.profile = options.profile;
+  settings.log = [](void *, int32_t, const char *message) {
+    std::fprintf(stderr, "moe-run: model: %s\n", message);
+  };
+  moe_session *created = nullptr;
+  Status status =
+      toStatus(moe_session_create(program.get(), &settings, &created));
+  session.reset(created);
+  return status;
+}
+
+std::vector<moe_profile_entry> Runner::profile() const {
+  std::vector<moe_profile_entry> entries(function().num_ops);
+  if (!toStatus(moe_session_profile(session.get(), entries.data())).ok())
+    entries.clear();
+  return entries;
+}
+
+Status Runner::run(std::vector<Tensor> &inputs,
+                   std::vector<OutputTensor> &outputs, double *milliseconds) {
+  std::vector<DLManagedTensor> managed(inputs.size());
+  std::vector<DLManagedTensor *> pointers;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    DLTensor &tensor = managed[i].dl_tensor;
+    tensor.data = inputs[i].data.data();
+    tensor.device = {kDLCPU, 0};
+    tensor.ndim = int(inputs[i].dims.size());
+    tensor.dtype = moe_dtype_to_dlpack(inputs[i].dtype);
+    tensor.shape = inputs[i].dims.data();
+    pointers.push_back(&managed[i]);
+  }
+  std::vector<DLManagedTensor *> results(function().num_outputs);
+  auto begin = std::chrono::steady_clock::now();
+  moe_error *error = moe_session_run(session.get(), int32_t(pointers.size()),
+                                     nullptr, pointers.data(), results.data());
+  auto end = std::chrono::steady_clock::now();
+  if (error)
+    return toStatus(error);
+  if (milliseconds)
+    *milliseconds =
+        std::chrono::duration<double, std::milli>(end - begin).count();
+  outputs.clear();
+  for (DLManagedTensor *result : results)
+    outputs.emplace_back(result);
+  return {};
+}
+
+} // namespace moe::run

@@ -1,0 +1,124 @@
+//===- Tool.cpp - one call of moe-run -------------------------------------===//
+//
+// Load (or compile and load), gather the inputs, run once for the results, then
+// run again as often as --bench asks.
+//
+//===----------------------------------------------------------------------===//
+
+#include "tools/moe-run/Tool.h"
+
+#include "tools/moe-run/Inputs.h"
+#include "tools/moe-run/Outputs.h"
+#include "tools/moe-run/Report.h"
+#include "tools/moe-run/Runner.h"
+#include "tools/moe-run/SourceModel.h"
+
+#include <chrono>
+#include <cstdio>
+
+namespace moe::run {
+
+using runtime::invalidArgument;
+using runtime::quote;
+using runtime::Status;
+
+namespace {
+
+/// Warm-up of --bench: at least this many runs and this much time, so that
+/// memory, caches and clock rates have settled.
+constexpr int kWarmUpRuns = 3;
+constexpr double kWarmUpMilliseconds = 100;
+
+Status loadModel(const Options &options, Runner &runner, Report &report) {
+  auto load = [&](const std::string &library) {
+    auto begin = std::chrono::steady_clock::now();
+    Status status = runner.load(library);
+    report.loadMilliseconds = std::chrono::duration<double, std::milli>(
+                                  std::chrono::steady_clock::now() - begin)
+                                  .count();
+    return status;
+  };
+  if (isSourceModel(options.model)) {
+    double seconds = 0;
+    Status status = compileAndUse(options, seconds, load);
+    report.compileSeconds = seconds;
+    return status;
+  }
+  if (options.model.find(".so") == std::string::npos)
+    return invalidArgument("model " + quote(options.model) +
+                           " ends neither in .so (compiled) nor in .onnx, "
+                           ".mlir or .mlirbc (to be compiled)");
+  if (!options.dims.empty() && !options.seed)
+    return invalidArgument("--dim: the extents of a compiled model come from "
+                           "its inputs; --dim is for --random, or for models "
+                           "that are compiled first");
+  return load(options.model);
+}
+
+Status measure(const Options &options, Runner &runner,
+               std::vector<Tensor> &inputs, Report &report) {
+  std::vector<OutputTensor> outputs;
+  double milliseconds = 0, spent = 0;
+  for (int i = 0; i < kWarmUpRuns || spent < kWarmUpMilliseconds; ++i) {
+    if (Status s = runner.run(inputs, outputs, &milliseconds); !s.ok())
+      return s;
+    // Even a model that takes no time ends its warm-up.
+    spent += milliseconds + 0.001;
+  }
+  for (int32_t i = 0; i < options.benchRuns; ++i) {
+    // Free the last outputs first: their memory serves the next run.
+    outputs.clear();
+    if (Status s = runner.run(inputs, outputs, &milliseconds); !s.ok())
+      return s;
+    report.times.push_back(milliseconds);
+  }
+  return {};
+}
+
+} // namespace
+
+Status runTool(const Options &options, bool &matches) {
+  Report report;
+  report.model = options.model;
+  Runner runner;
+  if (Status s = loadModel(options, runner, report); !s.ok())
+    return s;
+  if (Status s = runner.start(options); !s.ok())
+    return s;
+  const moe_function &function = runner.function();
+  report.function = &function;
+  report.threads = runner.threads();
+
+  std::vector<Tensor> inputs;
+  if (Status s = gatherInputs(function, options, inputs); !s.ok())
+    return s;
+  std::vector<OutputTensor> outputs;
+  if (Status s = runner.run(inputs, outputs); !s.ok())
+    return s;
+  for (size_t i = 0; i < outputs.size(); ++i)
+    report.outputs.emplace_back(outputs[i]->dl_tensor,
+                                function.outputs[i].dtype);
+  if (!options.outputFolder.empty())
+    if (Status s = writeOutputs(function, options, inputs, report.outputs);
+        !s.ok())
+      return s;
+  if (!options.expectFolder.empty())
+    if (Status s = compareOutputs(function, options, report.outputs,
+                                  report.comparisons);
+        !s.ok())
+      return s;
+  if (options.benchRuns > 0)
+    if (Status s = measure(options, runner, inputs, report); !s.ok())
+      return s;
+  if (options.profile)
+    report.profile = runner.profile();
+
+  matches = report.matches();
+  std::string text = options.json ? toJson(report) + "\n" : toText(report);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||
+      std::fflush(stdout) != 0)
+    return runtime::ioError("cannot write to the standard output");
+  return {};
+}
+
+} // namespace moe::run
