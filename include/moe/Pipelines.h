@@ -1,0 +1,63 @@
+//===- Pipelines.h - phases of the compiler ---------------------*- C++ -*-===//
+//
+// The order of passes, phase by phase. moe-compile runs the phases one after
+// the other; moe-opt knows them as pipelines.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOE_PIPELINES_H
+#define MOE_PIPELINES_H
+
+#include "mlir/Pass/PassOptions.h"
+#include "llvm/ADT/StringRef.h"
+#include <optional>
+
+namespace mlir {
+class OpPassManager;
+} // namespace mlir
+
+namespace moe {
+
+/// The phases of a compilation, in order. Each ends at a form of the IR that
+/// can be printed and read back.
+enum class Phase {
+  Import,   // ONNX, one op per node
+  Raise,    // experts, routers and attention recognised
+  Optimise, // rewritten
+  Schedule, // how they run
+  Lower,    // LLVM dialect
+  Target,   // the artifact
+};
+inline constexpr unsigned numPhases = 6;
+
+/// The phase's name on the command line.
+llvm::StringRef getPhaseName(Phase phase);
+std::optional<Phase> parsePhase(llvm::StringRef name);
+
+/// Options of the host pipeline.
+struct HostPipelineOptions
+    : mlir::PassPipelineOptions<HostPipelineOptions> {
+  Option<unsigned> vectorBits{
+      *this, "vector-bits",
+      llvm::cl::desc("Width of the target's vector registers"),
+      llvm::cl::init(256)};
+  Option<int64_t> grain{
+      *this, "grain",
+      llvm::cl::desc("Scalar operations of a parallel task, at least"),
+      llvm::cl::init(65536)};
+};
+
+/// What raises, optimises or schedules: passes on ONNX and moe operations.
+void buildRaisePipeline(mlir::OpPassManager &manager);
+void buildOptimisePipeline(mlir::OpPassManager &manager);
+void buildSchedulePipeline(mlir::OpPassManager &manager);
+
+/// From linalg on tensors (what `onnx-to-linalg` makes) to the LLVM dialect.
+void buildHostPipeline(mlir::OpPassManager &manager,
+                       const HostPipelineOptions &options);
+
+/// Makes the pipelines known under their names, such as moe-host-pipeline.
+void registerPipelines();
+
+} // namespace moe
+
+#endif // MOE_PIPELINES_H

@@ -1,0 +1,104 @@
+//===- Pipelines.cpp - phases of the compiler -----------------------------===//
+#include "moe/Pipelines.h"
+
+#include "passes/Lower/Host/Passes.h"
+
+#include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
+#include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
+#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/SCF/Transforms/Passes.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+static constexpr llvm::StringLiteral phaseNames[moe::numPhases] = {
+    "import", "raise", "optimise", "schedule", "lower", "target"};
+
+llvm::StringRef moe::getPhaseName(Phase phase) {
+  return phaseNames[static_cast<unsigned>(phase)];
+}
+
+std::optional<moe::Phase> moe::parsePhase(llvm::StringRef name) {
+  for (unsigned index = 0; index < numPhases; ++index)
+    if (phaseNames[index] == name)
+      return static_cast<Phase>(index);
+  return std::nullopt;
+}
+
+void moe::buildRaisePipeline(OpPassManager &manager) {
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void moe::buildOptimisePipeline(OpPassManager &manager) {
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void moe::buildSchedulePipeline(OpPassManager &manager) {
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void moe::buildHostPipeline(OpPassManager &manager,
+                            const HostPipelineOptions &options) {
+  auto cleanUp = [&] {
+    manager.addPass(createCanonicalizerPass());
+    manager.addPass(createCSEPass());
+  };
+
+  // Tensors: fusion sees constants before large ones turn opaque.
+  cleanUp();
+  manager.addNestedPass<func::FuncOp>(createHostFusePass());
+  manager.addPass(createHostPreparePass());
+  cleanUp();
+
+  // Buffers. Results are settled before frees are placed, frees before linalg
+  // operations fall apart into loops.
+  manager.addPass(bufferization::createEmptyTensorEliminationPass());
+  bufferization::OneShotBufferizePassOptions bufferize;
+  bufferize.bufferizeFunctionBoundaries = true;
+  bufferize.functionBoundaryTypeConversion =
+      bufferization::LayoutMapOption::IdentityLayoutMap;
+  bufferize.allowReturnAllocsFromLoops = true;
+  manager.addPass(bufferization::createOneShotBufferizePass(bufferize));
+  cleanUp();
+  manager.addNestedPass<func::FuncOp>(createHostResultsPass());
+  manager.addNestedPass<func::FuncOp>(createHostDeallocPass());
+
+  // Loops.
+  LinalgToRtPassOptions loops;
+  loops.grain = options.grain;
+  loops.vectorBits = options.vectorBits;
+  manager.addNestedPass<func::FuncOp>(createLinalgToRtPass(loops));
+  manager.addNestedPass<func::FuncOp>(createForallToForLoopPass());
+  cleanUp();
+  manager.addNestedPass<func::FuncOp>(createExpandMathPass());
+  manager.addPass(createLayoutWeightsPass());
+  manager.addPass(memref::createExpandStridedMetadataPass());
+  manager.addPass(createLowerAffinePass());
+  cleanUp();
+  manager.addPass(createSCFToControlFlowPass());
+
+  // LLVM. Folding what the descriptors consist of comes before outlining, so
+  // that parallel bodies capture the few values that they use.
+  manager.addPass(createHostFunctionsPass());
+  manager.addPass(createHostToLLVMPass());
+  manager.addPass(createReconcileUnrealizedCastsPass());
+  cleanUp();
+  manager.addPass(createOutlineParallelPass());
+  manager.addPass(createEmitEntriesPass());
+}
+
+void moe::registerPipelines() {
+  PassPipelineRegistration<HostPipelineOptions>(
+      "moe-host-pipeline", "From linalg on tensors to the LLVM dialect",
+      buildHostPipeline);
+}
