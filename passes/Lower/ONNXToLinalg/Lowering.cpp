@@ -409,19 +409,26 @@ Extents FunctionLowering::dims(Value onnxValue) {
   return out;
 }
 
-OpFoldResult
-FunctionLowering::resultDim(Value onnxResult, int64_t i,
-                            llvm::function_ref<OpFoldResult()> compute) {
-  auto type = cast<RankedTensorType>(onnxResult.getType());
+std::optional<OpFoldResult> FunctionLowering::knownDim(Value onnxValue,
+                                                       int64_t i) {
+  auto type = cast<RankedTensorType>(onnxValue.getType());
   if (!type.isDynamicDim(i))
     return index(type.getDimSize(i));
-  StringRef name = symbol(onnxResult, i);
+  StringRef name = symbol(onnxValue, i);
   if (!name.empty())
     for (auto &scope : llvm::reverse(symbols))
       if (auto known = scope.find(name); known != scope.end())
         return known->second;
+  return std::nullopt;
+}
+
+OpFoldResult
+FunctionLowering::resultDim(Value onnxResult, int64_t i,
+                            llvm::function_ref<OpFoldResult()> compute) {
+  if (std::optional<OpFoldResult> known = knownDim(onnxResult, i))
+    return *known;
   OpFoldResult computed = compute();
-  if (!name.empty())
+  if (StringRef name = symbol(onnxResult, i); !name.empty())
     symbols.back()[name] = computed;
   return computed;
 }

@@ -128,6 +128,8 @@ public:
   /// Extent `i` of an ONNX value.
   OpFoldResult dim(Value onnxValue, int64_t i);
   Extents dims(Value onnxValue);
+  /// Extent `i` if it is static or of a symbol that is known here.
+  std::optional<OpFoldResult> knownDim(Value onnxValue, int64_t i);
   /// Extent `i` of a result that is not yet bound: static, of a symbol that is
   /// known, or computed (and remembered for the symbol).
   OpFoldResult resultDim(Value onnxResult, int64_t i,
