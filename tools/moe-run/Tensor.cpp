@@ -128,6 +128,8 @@ uint16_t floatToHalf(float value) {
   // Halfway between the largest half (65504) and the next power of two.
   if (magnitude >= 65520.0f)
     return sign | 0x7c00;
+  if (magnitude == 0)
+    return sign;
   int exponent;
   std::frexp(magnitude, &exponent); // magnitude < 2^exponent
   // The weight of the last of eleven bits; fixed below 2^-14 (denormals).
