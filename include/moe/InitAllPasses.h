@@ -1,0 +1,24 @@
+//===- InitAllPasses.h - the passes that our tools know ---------*- C++ -*-===//
+#ifndef MOE_INITALLPASSES_H
+#define MOE_INITALLPASSES_H
+
+#include "lib/ONNX/ImportPasses.h"
+#include "mlir/InitAllPasses.h"
+#include "moe/Pipelines.h"
+#include "passes/Lower/Host/Passes.h"
+#include "passes/Lower/ONNXToLinalg/Passes.h"
+
+namespace moe {
+
+/// Registers our passes and pipelines, and those of MLIR.
+inline void registerAllPasses() {
+  mlir::registerAllPasses();
+  registerImportPasses();
+  registerHostPasses();
+  registerONNXToLinalgPasses();
+  registerPipelines();
+}
+
+} // namespace moe
+
+#endif // MOE_INITALLPASSES_H
