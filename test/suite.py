@@ -140,6 +140,8 @@ def integration_scripts(options):
         ("small models", ["run_corpus.py", "small.toml", SMALL, *jobs]),
         ("small models there and back", ["roundtrip.py", moe_opt, SMALL]),
         ("operators", ["ops.py"]),
+        ("list of operators",
+         ["../../docs/generate_supported_ops.py", "--check"]),
         ("isolation", ["isolation.py", os.path.join(SMALL, "mixtral")]),
     ]
     if os.path.isdir(CORPUS):
