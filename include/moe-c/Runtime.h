@@ -122,8 +122,8 @@ typedef struct moe_session_options {
   void (*parallel_for)(void *user, int64_t count, moe_task_fn fn,
                        void *closure);
   void *parallel_user;
-  /* Receives messages of the model, or null. Level 0 is the most severe. May
-   * be called from several threads at once. */
+  /* Receives messages of the model, or null. Levels: 0 error, 1 warning, 2
+   * information, 3 details. May be called from several threads at once. */
   void (*log)(void *user, int32_t level, const char *message);
   void *log_user;
   /* Not 0: measure the operations of a model that was compiled for it. */

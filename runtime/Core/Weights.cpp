@@ -97,8 +97,9 @@ struct Location {
   uint64_t end;
 };
 
+/// The last entry counts: the compiler's own follow those of the source model.
 const char *metadataOf(const moe_model &model, const char *key) {
-  for (int32_t i = 0; i < model.num_metadata; ++i)
+  for (int32_t i = model.num_metadata; i-- > 0;)
     if (std::strcmp(model.metadata[i].key, key) == 0)
       return model.metadata[i].value;
   return nullptr;

@@ -11,6 +11,9 @@ using runtime::Status;
 
 namespace {
 
+/// Errors and warnings.
+constexpr int32_t kShownLevel = 1;
+
 Status toStatus(moe_error *error) {
   if (!error)
     return {};
@@ -33,8 +36,9 @@ Status Runner::start(const Options &options) {
   moe_session_options_init(&settings);
   settings.num_threads = options.threads;
   settings.profile = options.profile;
-  settings.log = [](void *, int32_t, const char *message) {
-    std::fprintf(stderr, "moe-run: model: %s\n", message);
+  settings.log = [](void *, int32_t level, const char *message) {
+    if (level <= kShownLevel)
+      std::fprintf(stderr, "moe-run: model: %s\n", message);
   };
   moe_session *created = nullptr;
   Status status =
