@@ -300,7 +300,9 @@ DimExpr DimContext::floorDiv(const DimExpr &a, const DimExpr &b) {
   // Terms that b divides leave the function.
   DimExpr whole = DimExpr::constant(0), rest = DimExpr::constant(0);
   for (const DimTerm &term : a.getTerms()) {
-    DimExpr single(SmallVector<DimTerm, 1>(1, term));
+    SmallVector<DimTerm, 1> list;
+    list.push_back(term);
+    DimExpr single(std::move(list));
     DimExpr quotient = DimExpr::divideExactly(single, b);
     DimExpr &part = quotient.isKnown() ? whole : rest;
     part = part + (quotient.isKnown() ? quotient : single);
