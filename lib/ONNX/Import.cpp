@@ -9,6 +9,7 @@
 #include "moe/Import.h"
 #include "dialects/ONNX/ONNXDialect.h"
 #include "dialects/ONNX/Signatures.h"
+#include "lib/Analysis/ShapeInference.h"
 #include "lib/ONNX/ImportGraph.h"
 #include "lib/ONNX/ModelFile.h"
 #include "lib/ONNX/Opset.h"
@@ -198,7 +199,15 @@ LogicalResult moe::importONNX(StringRef path, ModuleOp module,
   context->loadDialect<moe::onnx::ONNXDialect, moe::onnx_ms::ONNXMsDialect,
                        func::FuncDialect>();
   module->setLoc(FileLineColLoc::get(context, path, 0, 0));
-  return ModelImporter(path, module).run();
+  if (failed(ModelImporter(path, module).run()))
+    return failure();
+  if (!options.inferShapes)
+    return success();
+  ShapeInferenceStatistics statistics;
+  for (auto function : module.getOps<func::FuncOp>())
+    if (failed(inferShapes(function, /*bindings=*/{}, statistics)))
+      return failure();
+  return success();
 }
 
 OwningOpRef<ModuleOp> moe::importONNX(StringRef path, MLIRContext *context,

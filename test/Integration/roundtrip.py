@@ -209,10 +209,14 @@ def compare_runs(before, after, m, case):
         feeds = load_data(folder, m)
         try:
             expected = first.run(None, feeds)
+            again = first.run(None, feeds)
         except Exception:
             continue
-        for i, (x, y) in enumerate(zip(expected, second.run(None, feeds))):
-            x, y = np.asarray(x), np.asarray(y)
+        results = zip(expected, again, second.run(None, feeds))
+        for i, (x, z, y) in enumerate(results):
+            x, y, z = np.asarray(x), np.asarray(y), np.asarray(z)
+            if x.tobytes() != z.tobytes():
+                continue  # ONNX Runtime leaves parts of some caches unset
             same = x.dtype == y.dtype and x.shape == y.shape
             assert same and x.tobytes() == y.tobytes(), (
                 f"{os.path.basename(folder)}: output {i} has other bits"
