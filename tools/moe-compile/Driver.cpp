@@ -180,6 +180,7 @@ int Compilation::lower() {
           },
           /*reproducer=*/false))
     return userError;
+  report.countFallbacks(*module);
   HostPipelineOptions pipeline;
   pipeline.vectorBits = cpu.vectorBits;
   if (runPasses(
@@ -302,6 +303,8 @@ int Compilation::writeOutput() {
 }
 
 int Compilation::run() {
+  if (options.listOps && options.input.empty())
+    return listCompilableOps(llvm::outs());
   std::string error;
   if (failed(resolveHostCpu(options.cpu, cpu, error)))
     return reportError("--mcpu=" + options.cpu + ": " + error);

@@ -49,7 +49,8 @@ PHASES
                         these passes instead of raise, optimise and schedule
 REPORTS
   --list-ops            count the model's operators, and tell which of them
-                        cannot be compiled; compiles nothing
+                        cannot be compiled; compiles nothing. Without INPUT:
+                        list all operators that can be compiled
   --report=FILE.json    write times, sizes and counts
   -v                    tell what happens while it happens
   --mlir-timing, --mlir-print-ir-after-all, ...
@@ -109,10 +110,11 @@ struct CommandLine {
 
 /// Makes LLVM forget our options: lld registers some of the same names, such as
 /// mcpu, when it is first called.
-void unregister(cl::OptionCategory &category) {
-  SmallVector<cl::Option *> ours;
+void unregister(CommandLine &line) {
+  // Positional arguments have no name to be found by.
+  SmallVector<cl::Option *> ours = {&line.input};
   for (auto &entry : cl::getRegisteredOptions())
-    if (is_contained(entry.second->Categories, &category))
+    if (is_contained(entry.second->Categories, &line.category))
       ours.push_back(entry.second);
   for (cl::Option *option : ours)
     option->removeArgument();
@@ -173,7 +175,7 @@ bool parseDim(StringRef text, Options &options, std::string &error) {
 std::string convert(const CommandLine &line, Options &options) {
   if (std::string text = findUnavailable(line); !text.empty())
     return text;
-  if (line.input.empty())
+  if (line.input.empty() && !line.listOps)
     return "no input; expected a model (.onnx, .mlir or .mlirbc); -h helps";
   options.input = line.input;
   options.cpu = line.cpu;
@@ -278,7 +280,7 @@ bool compile::parseOptions(int argc, char **argv, Options &options,
   mlir::registerDefaultTimingManagerCLOptions();
   bool parsed =
       cl::ParseCommandLineOptions(argc, argv, "compiles models\n", &errs());
-  unregister(line.category);
+  unregister(line);
   if (!parsed) {
     exitCode = 1;
     return false;

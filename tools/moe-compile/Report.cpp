@@ -2,6 +2,7 @@
 #include "tools/moe-compile/Report.h"
 
 #include "lib/Support/OutputFile.h"
+#include "mlir/Interfaces/LoopLikeInterface.h"
 #include "mlir/Pass/Pass.h"
 #include "moe/Artifact.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
@@ -39,6 +40,19 @@ static std::map<std::string, int64_t> collectOps(ModuleOp module) {
 
 void Report::countOps(ModuleOp module) { ops = collectOps(module); }
 
+void Report::countFallbacks(ModuleOp module) {
+  module.walk<WalkOrder::PreOrder>([&](LoopLikeOpInterface loop) {
+    ++fallbacks;
+    return WalkResult::skip();
+  });
+}
+
+int compile::listCompilableOps(llvm::raw_ostream &os) {
+  for (StringRef name : getLinalgLowerings())
+    os << name << "\n";
+  return 0;
+}
+
 int compile::listOps(ModuleOp module, llvm::raw_ostream &os) {
   int code = 0;
   for (const auto &[name, count] : collectOps(module)) {
@@ -67,6 +81,7 @@ bool Report::write(StringRef path, const Options &options,
       json.attribute("opt_level", static_cast<int64_t>(options.optLevel));
       json.attribute("output_bytes", static_cast<int64_t>(size));
       json.attribute("weight_bytes", static_cast<int64_t>(weightBytes));
+      json.attribute("fallbacks", fallbacks);
       json.attributeObject("seconds", [&] {
         for (const auto &[name, time] : seconds)
           json.attribute(name, time);

@@ -42,6 +42,10 @@ public:
 
   void countOps(mlir::ModuleOp module);
 
+  /// Counts the operators that `onnx-to-linalg` made loops of: nothing of them
+  /// is fused, and they run on one thread.
+  void countFallbacks(mlir::ModuleOp module);
+
   /// Writes JSON; false after an error message.
   bool write(llvm::StringRef path, const Options &options,
              const HostCpu &cpu) const;
@@ -51,11 +55,15 @@ public:
 private:
   std::vector<std::pair<std::string, double>> seconds;
   std::map<std::string, int64_t> ops;
+  int64_t fallbacks = 0;
 };
 
 /// Prints how often the model has each operator, and which ones cannot be
 /// compiled. Returns the exit code: 1 if there are such.
 int listOps(mlir::ModuleOp module, llvm::raw_ostream &os);
+
+/// Prints the operators that can be compiled, one a line. Returns 0.
+int listCompilableOps(llvm::raw_ostream &os);
 
 } // namespace moe::compile
 
