@@ -9,7 +9,6 @@
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Bufferization/Transforms/Passes.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/Transforms/Passes.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/PassManager.h"
@@ -82,7 +81,7 @@ void moe::buildHostPipeline(OpPassManager &manager,
   cleanUp();
   manager.addNestedPass<func::FuncOp>(createExpandMathPass());
   manager.addPass(createLayoutWeightsPass());
-  manager.addPass(memref::createExpandStridedMetadataPass());
+  manager.addPass(createExpandMetadataPass());
   manager.addPass(createLowerAffinePass());
   cleanUp();
   manager.addPass(createSCFToControlFlowPass());

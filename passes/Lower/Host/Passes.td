@@ -127,6 +127,17 @@ def ExpandMathPass : Pass<"moe-expand-math", "::mlir::func::FuncOp"> {
     "::mlir::vector::VectorDialect", "::mlir::scf::SCFDialect"];
 }
 
+def ExpandMetadataPass : Pass<"moe-expand-metadata", "::mlir::ModuleOp"> {
+  let summary = "Turn views of buffers into offsets, sizes and strides";
+  let description = [{
+    What `expand-strided-metadata` does, without its limit on the number of
+    rewrites: chains of views in a large model are longer than that.
+  }];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::memref::MemRefDialect"];
+}
+
 def LayoutWeightsPass : Pass<"moe-layout-weights", "::mlir::ModuleOp"> {
   let summary = "Place the constants of a module in a weight section";
   let description = [{
