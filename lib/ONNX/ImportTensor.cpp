@@ -87,16 +87,10 @@ bool TensorReader::readType() {
     overflow |=
         __builtin_mul_overflow(count, static_cast<uint64_t>(extent), &count);
   }
-  // An empty tensor may have other extents whose product does not fit.
-  if (llvm::is_contained(shape, 0))
-    count = 0;
   bits = moe::onnx::getElementBits(element);
-  if ((overflow && count) || count > (uint64_t(1) << 56)) {
+  // Far below what 64 bits hold, so that sizes in bits and bytes fit as well.
+  if (overflow || count > (uint64_t(1) << 56)) {
     error() << "has more elements than can be addressed";
-    return false;
-  }
-  if (overflow) {
-    error() << "the product of its extents does not fit 64 bits";
     return false;
   }
   expected = llvm::divideCeil(count * bits, 8);

@@ -9,9 +9,9 @@ For every model:
   3. ONNX Runtime, with all optimisations off, gives the same bits for both (on
      the case's own inputs, where the original runs at all)
 
-Usage: roundtrip.py --moe-opt=PATH [--filter=GLOB] [--no-run] FOLDER
-FOLDER holds one folder per model, in the layout of ONNX's own tests.
-Exits with 1 if anything differs.
+Usage: roundtrip.py --moe-opt=PATH [--filter=GLOB] [--no-run] FOLDER|FILE.onnx
+FOLDER holds one folder per model, in the layout of ONNX's own tests. The last
+line has the counts; exits with 1 if anything differs.
 """
 
 import argparse
@@ -44,8 +44,11 @@ def props(message):
 
 def tensor(t):
     """What of a tensor must not change: type, extents, bytes."""
-    array = numpy_helper.to_array(t)
-    data = array.tolist() if array.dtype == object else array.tobytes()
+    data = (
+        list(t.string_data)
+        if t.data_type == onnx.TensorProto.STRING
+        else numpy_helper.to_array(t).tobytes()
+    )
     return t.data_type, tuple(t.dims), data
 
 
@@ -226,7 +229,9 @@ def compare_runs(before, after, m, case):
 
 
 def check(case, tool, run, work):
-    before = os.path.join(case, "model.onnx")
+    before = case
+    if os.path.isdir(case):
+        before = os.path.join(case, "model.onnx")
     text = call([tool, before, "-o", "-"])
     call([tool, "--verify-roundtrip", "-", "-o", os.devnull], input=text)
 
@@ -260,7 +265,7 @@ def main():
     parser.add_argument("--no-run", action="store_true")
     options = parser.parse_args()
 
-    cases = [
+    cases = [options.folder] if os.path.isfile(options.folder) else [
         os.path.join(options.folder, name)
         for name in sorted(os.listdir(options.folder))
         if fnmatch.fnmatch(name, options.filter)
@@ -285,9 +290,9 @@ def main():
             ran += 1
             sets += compared
     print(
-        f"roundtrip: {passed} of {len(cases)} models pass; {ran} run in ONNX "
-        f"Runtime with the same bits on {sets} data sets"
+        f"{ran} models gave the same bits in ONNX Runtime, on {sets} data sets"
     )
+    print(f"{passed} passed, {len(failed)} failed")
     sys.exit(1 if failed else 0)
 
 
