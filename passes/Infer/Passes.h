@@ -2,7 +2,7 @@
 #ifndef MOE_PASSES_INFER_PASSES_H
 #define MOE_PASSES_INFER_PASSES_H
 
-#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassRegistry.h"
 #include <memory>

@@ -4,8 +4,7 @@
 
 include "mlir/Pass/PassBase.td"
 
-def InferShapes : InterfacePass<"onnx-infer-shapes",
-                                "::mlir::FunctionOpInterface"> {
+def InferShapes : Pass<"onnx-infer-shapes", "::mlir::func::FuncOp"> {
   let summary = "infer types and name run-time extents";
   let description = [{
     Gives every value of a function the most precise type that follows from the

@@ -193,7 +193,8 @@ int moe::runMoeOpt(int argc, char **argv, DialectRegistry &registry) {
   config.setPassPipelineSetupFn([base = config, input = input, output = output,
                                  from,
                                  to](PassManager &manager) -> LogicalResult {
-    PassManager asked(manager.getContext(), manager.getOpAnchorName());
+    PassManager asked(manager.getContext(), manager.getOpAnchorName(),
+                      PassManager::Nesting::Implicit);
     if (failed(base.setupPassPipeline(asked)))
       return failure();
     if (from == Format::Onnx)
