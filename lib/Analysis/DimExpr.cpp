@@ -17,8 +17,8 @@ using llvm::ArrayRef;
 using llvm::SmallVector;
 using llvm::StringRef;
 
-static constexpr size_t kMaxTerms = 24;
-static constexpr size_t kMaxText = 400;
+static constexpr size_t kMaxTerms = 160;
+static constexpr size_t kMaxText = 1500;
 
 //===----------------------------------------------------------------------===//
 // Monomials
@@ -246,8 +246,11 @@ DimExpr DimContext::getAtom(DimAtom::Kind kind, StringRef text,
   std::unique_ptr<DimAtom> &atom = atoms[text];
   if (!atom)
     atom = std::make_unique<DimAtom>(
-        DimAtom{kind, nonNegative, text.str(),
-                std::vector<DimExpr>(arguments.begin(), arguments.end())});
+        DimAtom{kind,
+                nonNegative,
+                text.str(),
+                std::vector<DimExpr>(arguments.begin(), arguments.end()),
+                {}});
   SmallVector<DimTerm, 1> terms;
   terms.push_back({{atom.get()}, 1});
   return DimExpr(std::move(terms));
@@ -354,6 +357,38 @@ DimExpr DimContext::max(const DimExpr &a, const DimExpr &b) {
               a.isNonNegative() || b.isNonNegative());
 }
 
+void DimContext::setBound(const DimExpr &symbol, const DimExpr &bound) {
+  const DimAtom *atom = symbol.getAtom();
+  if (!atom || !bound.isKnown())
+    return;
+  std::unique_ptr<DimAtom> &owned = atoms[atom->text];
+  if (owned->bound.empty())
+    owned->bound.push_back(bound);
+}
+
+/// Whether `small` is min(c, x) with c >= 1, where `other` is x, or c is 1 and
+/// `other` is 0 whenever x is. Then broadcasting the two always gives `other`:
+/// min(c, x) is x, or it is c, which fits only if it is 1.
+bool DimContext::isAbsorbed(const DimExpr &small, const DimExpr &other) {
+  const DimAtom *atom = small.getAtom();
+  if (!atom || atom->kind != DimAtom::Kind::Min)
+    return false;
+  for (unsigned side : {0u, 1u}) {
+    const DimExpr &limit = atom->arguments[side];
+    const DimExpr &extent = atom->arguments[1 - side];
+    if (!limit.isConstant() || limit.getConstant() < 1)
+      continue;
+    if (extent == other)
+      return true;
+    // What a multiple of x bounds from above is 0 where x is.
+    const DimAtom *bounded = other.getAtom();
+    if (limit.isConstant(1) && bounded && !bounded->bound.empty() &&
+        DimExpr::divideExactly(bounded->bound[0], extent).isKnown())
+      return true;
+  }
+  return false;
+}
+
 DimExpr DimContext::broadcast(const DimExpr &a, const DimExpr &b) {
   // Against a constant other than 1, the other side is that constant or 1.
   if (a.isConstant() && !a.isConstant(1))
@@ -366,6 +401,10 @@ DimExpr DimContext::broadcast(const DimExpr &a, const DimExpr &b) {
     return a;
   if (a.isConstant(1))
     return b;
+  if (isAbsorbed(a, b))
+    return b;
+  if (isAbsorbed(b, a))
+    return a;
   // Associative: one flat list without repetitions.
   SmallVector<DimExpr> list;
   for (const DimExpr *side : {&a, &b}) {

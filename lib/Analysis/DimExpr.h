@@ -33,6 +33,8 @@ struct DimAtom {
   bool nonNegative;
   std::string text;
   std::vector<DimExpr> arguments;
+  /// At most one expression that it never exceeds.
+  std::vector<DimExpr> bound;
 };
 
 /// coefficient * atoms[0] * atoms[1] * ...
@@ -107,6 +109,8 @@ public:
   DimExpr symbol(llvm::StringRef name) { return rawSymbol(quote(name)); }
   /// A symbol whose text is canonical already (`?7`).
   DimExpr rawSymbol(llvm::StringRef text);
+  /// Notes that a symbol is never greater than `bound`.
+  void setBound(const DimExpr &symbol, const DimExpr &bound);
   /// The text of the symbol for a model's name.
   static std::string quote(llvm::StringRef name);
 
@@ -126,6 +130,7 @@ public:
   DimExpr parse(llvm::StringRef text);
 
 private:
+  bool isAbsorbed(const DimExpr &small, const DimExpr &other);
   DimExpr call(DimAtom::Kind kind, llvm::ArrayRef<DimExpr> arguments,
                bool nonNegative);
   DimExpr getAtom(DimAtom::Kind kind, llvm::StringRef text, bool nonNegative,

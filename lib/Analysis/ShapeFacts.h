@@ -71,9 +71,13 @@ private:
 /// A node as the rules see it: inputs by place, attributes by name.
 class NodeRef {
 public:
-  NodeRef(mlir::Operation *op, ShapeFacts &facts)
-      : op(op), facts(facts), dims(facts.dims), inputs(getNodeInputs(op)),
-        results(op->getNumResults()), values(op->getNumResults()) {}
+  /// Makes the symbol of an extent of a result that depends on data.
+  using MakeSymbol = llvm::function_ref<DimExpr(unsigned result, unsigned dim)>;
+
+  NodeRef(mlir::Operation *op, ShapeFacts &facts, MakeSymbol makeSymbol)
+      : op(op), facts(facts), dims(facts.dims), makeSymbol(makeSymbol),
+        inputs(getNodeInputs(op)), results(op->getNumResults()),
+        values(op->getNumResults()) {}
 
   bool has(unsigned input) const {
     return input < inputs.size() && inputs[input];
@@ -107,7 +111,11 @@ public:
   mlir::Operation *op;
   ShapeFacts &facts;
   DimContext &dims;
+  MakeSymbol makeSymbol;
   llvm::SmallVector<mlir::Value> inputs;
+  /// Set by rules of operators whose schema gets extents wrong (it takes
+  /// symbols for 0): only ours count then.
+  bool overridesSchema = false;
   /// What the rules say of each result: extents (of the right number, unknown
   /// ones where they cannot tell), elements.
   llvm::SmallVector<std::optional<Extents>, 1> results;

@@ -50,6 +50,8 @@ private:
   LogicalResult visitBlock(Block &block);
   LogicalResult visit(Operation *op);
   LogicalResult visitRegions(Operation *op);
+  Region *getTakenBranch(Operation *op);
+  SmallVector<InferredResult> getYielded(Region &region);
   LogicalResult visitBody(Operation *op, unsigned firstCarried,
                           unsigned numCarried);
   void setBodyArguments(Operation *op, ArrayRef<Extents> carried,
@@ -183,7 +185,17 @@ static RankedTensorType makeType(Type declared, const Extents &extents,
   return RankedTensorType::get(shape, element, encoding);
 }
 
-/// `declared` with what `inferred` adds, for sequences and optionals.
+/// Whether a type names no rank. Import gives such types to values that the
+/// model does not declare, with an element type that is a guess.
+static bool isGuess(Type type) {
+  if (auto seq = dyn_cast<onnx::SeqType>(type))
+    return isGuess(seq.getElementType());
+  if (auto optional = dyn_cast<onnx::OptionalType>(type))
+    return isGuess(optional.getElementType());
+  return isa<UnrankedTensorType>(type);
+}
+
+/// Whether a result declared as the one may be the other.
 static bool isCompatible(Type declared, Type inferred) {
   if (declared == inferred)
     return true;
@@ -208,6 +220,8 @@ LogicalResult ShapeInference::merge(Operation *op, unsigned number,
       diagnostic << " (result " << number << ")";
     return diagnostic;
   };
+  if (inferred.type && isGuess(value.getType()))
+    setType(value, inferred.type);
   if (inferred.type && !isCompatible(value.getType(), inferred.type))
     return describe(op->emitOpError("is declared to give ")
                     << value.getType() << ", its operands give "
@@ -418,12 +432,21 @@ LogicalResult ShapeInference::visit(Operation *op) {
 
   SmallVector<InferredResult> inferred;
   std::string error;
-  if (!inferBySchema(op, facts, inferred, error))
+  if (Region *taken = getTakenBranch(op))
+    inferred = getYielded(*taken);
+  else if (!inferBySchema(op, facts, inferred, error))
     return op->emitOpError("does not fit its operands: ") << error;
-  NodeRef node(op, facts);
+  auto makeSymbol = [&](unsigned result, unsigned dim) {
+    return getFresh(op->getResult(result), dim);
+  };
+  NodeRef node(op, facts, makeSymbol);
   applyExtentRule(node);
   if (op->getNumRegions() != 0)
     setRegionResults(node);
+  if (node.overridesSchema)
+    for (InferredResult &result : inferred)
+      if (auto ranked = dyn_cast_or_null<RankedTensorType>(result.type))
+        result.type = UnrankedTensorType::get(ranked.getElementType());
   for (unsigned i = 0; i < op->getNumResults(); ++i)
     if (failed(merge(op, i, inferred[i], node.results[i])))
       return failure();
@@ -477,7 +500,12 @@ LogicalResult ShapeInference::visitRegions(Operation *op) {
     auto [count, first] = getCarried(op);
     return visitBody(op, first, count);
   }
-  for (Region &region : op->getRegions())
+  Region *taken = getTakenBranch(op);
+  for (Region &region : op->getRegions()) {
+    // What never runs need not fit together.
+    std::optional<ScopedDiagnosticHandler> quiet;
+    if (taken && taken != &region)
+      quiet.emplace(context, [](Diagnostic &) { return success(); });
     for (Block &block : region) {
       for (BlockArgument argument : block.getArguments())
         if (auto type = dyn_cast<RankedTensorType>(argument.getType())) {
@@ -487,10 +515,38 @@ LogicalResult ShapeInference::visitRegions(Operation *op) {
               extent = getFresh(argument, i);
           facts.setExtents(argument, std::move(extents));
         }
-      if (failed(visitBlock(block)))
+      if (failed(visitBlock(block)) && !quiet)
         return failure();
     }
+  }
   return success();
+}
+
+/// The branch of an If whose condition is a constant; else null. Exporters
+/// leave such conditions where a rank decides.
+Region *ShapeInference::getTakenBranch(Operation *op) {
+  if (op->getName().getStringRef() != "onnx.If" || op->getNumRegions() != 2)
+    return nullptr;
+  const ShapeValue *condition = facts.getElements(op->getOperand(0));
+  if (!condition || !condition->isSingle() ||
+      !condition->elements[0].isConstant())
+    return nullptr;
+  // Regions stand in the order of their names: else_branch, then_branch.
+  return &op->getRegion(condition->elements[0].getConstant() != 0);
+}
+
+SmallVector<InferredResult> ShapeInference::getYielded(Region &region) {
+  SmallVector<InferredResult> results;
+  if (!region.empty() && !region.front().empty())
+    for (Value value : region.front().back().getOperands()) {
+      InferredResult &result = results.emplace_back();
+      result.type = value.getType();
+      if (isa<RankedTensorType>(value.getType())) {
+        facts.getExtents(value, result.extents);
+      }
+    }
+  results.resize(region.getParentOp()->getNumResults());
+  return results;
 }
 
 /// Gives the arguments of a body their types: the carried values as assumed,

@@ -45,6 +45,24 @@ static void inferElementwise(NodeRef &node) {
   node.results[0] = std::move(result);
 }
 
+/// Whether the model declares an extent of a result.
+static bool isStaticResult(NodeRef &node, unsigned result, int64_t dim) {
+  auto type = dyn_cast<RankedTensorType>(node.op->getResult(result).getType());
+  return type && dim < type.getRank() && !type.isDynamicDim(dim);
+}
+
+/// One column for each element that is not 0; there are no more than elements.
+static void inferNonZero(NodeRef &node) {
+  if (node.rank(0) < 0 || isStaticResult(node, 0, 1))
+    return;
+  DimExpr most = ofInt(1);
+  for (const DimExpr &extent : node.extents(0))
+    most = most * extent;
+  DimExpr count = node.makeSymbol(0, 1);
+  node.dims.setBound(count, most);
+  node.results[0] = Extents{DimExpr(), count};
+}
+
 /// Same extents as the first input, for operators whose schema has no
 /// inference function.
 static void inferSame(NodeRef &node) {
@@ -208,12 +226,19 @@ static void inferSplit(NodeRef &node) {
   const ShapeValue *sizes = node.elements(1);
   if (sizes && sizes->elements.size() != count)
     sizes = nullptr;
+  // Sizes that depend on data still add up to the whole.
+  DimExpr left = whole[axis];
   for (unsigned i = 0; i < count; ++i) {
     Extents part = whole;
-    if (sizes) {
+    if (sizes && sizes->elements[i].isKnown()) {
       part[axis] = sizes->elements[i];
+      left = left - part[axis];
     } else if (node.has(1)) {
-      part[axis] = {};
+      bool isDeclared = isStaticResult(node, i, axis);
+      part[axis] = i + 1 == count && !isDeclared ? left
+                   : isDeclared                  ? DimExpr()
+                                                 : node.makeSymbol(i, axis);
+      left = left - part[axis];
     } else {
       // Equal parts, the last one takes what is left.
       DimExpr chunk = node.dims.ceilDiv(whole[axis], ofInt(count));
@@ -573,6 +598,8 @@ static void inferConvTranspose(NodeRef &node) {
 
 /// ai.onnx Attention: the cache grows by the new keys.
 static void inferAttention(NodeRef &node) {
+  // The schema divides extents that it does not know.
+  node.overridesSchema = true;
   int64_t rank = node.rank(0);
   if (rank < 0 || node.rank(1) != rank || node.rank(2) != rank)
     return;
@@ -587,8 +614,8 @@ static void inferAttention(NodeRef &node) {
     if (heads.isConstant(0) || keyHeads.isConstant(0))
       return;
     queries = q[1], keys = k[1];
-    width = DimExpr::divideExactly(v[2], keyHeads);
-    keyWidth = DimExpr::divideExactly(k[2], keyHeads);
+    width = node.dims.floorDiv(v[2], keyHeads);
+    keyWidth = node.dims.floorDiv(k[2], keyHeads);
   } else {
     return;
   }
@@ -661,9 +688,9 @@ static void inferGroupQueryAttention(NodeRef &node) {
   Extents query = node.extents(0);
   DimExpr width;
   if (node.has(1))
-    width = DimExpr::divideExactly(query[2], ofInt(heads));
+    width = node.dims.floorDiv(query[2], ofInt(heads));
   else // query, key and value are packed in one
-    width = DimExpr::divideExactly(query[2], ofInt(heads + 2 * keyHeads));
+    width = node.dims.floorDiv(query[2], ofInt(heads + 2 * keyHeads));
   setPlace(node, 0, {query[0], query[1], width * ofInt(heads)});
   DimExpr total;
   if (const ShapeValue *value = node.elements(6))
@@ -698,6 +725,7 @@ static const llvm::StringMap<Rule> &getRules() {
         {"onnx.MatMul", inferMatMul},
         {"onnx.MaxPool", inferPool},
         {"onnx.MeanVarianceNormalization", inferSame},
+        {"onnx.NonZero", inferNonZero},
         {"onnx.OneHot", inferOneHot},
         {"onnx.Pad", inferPad},
         {"onnx.Range", inferRange},
