@@ -23,6 +23,38 @@ static LogicalResult checkWindow(const OpView &op, int64_t spatial) {
                  succeeded(op.checkList("pads", 2 * spatial, 0)));
 }
 
+/// The window has to fit into what it slides over, padding included.
+static LogicalResult checkFits(const OpView &op, ArrayRef<int64_t> kernel) {
+  StringRef autoPad = op.getString("auto_pad", "NOTSET");
+  int64_t rank = op.rank(0);
+  if (autoPad.starts_with("SAME") ||
+      static_cast<int64_t>(kernel.size()) != rank - 2)
+    return success();
+  std::optional<ArrayRef<int64_t>> dilations = op.getInts("dilations"),
+                                   pads = op.getInts("pads");
+  for (auto [i, size] : llvm::enumerate(kernel)) {
+    int64_t extent = op.dim(0, i + 2), reach, room = extent;
+    if (ShapedType::isDynamic(extent) || ShapedType::isDynamic(size) ||
+        extent == 0)
+      continue;
+    int64_t step = dilations ? (*dilations)[i] : 1;
+    if (__builtin_mul_overflow(size - 1, step, &reach) || reach == INT64_MAX)
+      return op.error() << "kernel " << size << " with dilation " << step
+                        << " does not fit 64 bits";
+    ++reach;
+    if (pads && autoPad != "VALID" &&
+        (__builtin_add_overflow(room, (*pads)[i], &room) ||
+         __builtin_add_overflow(room, (*pads)[i + kernel.size()], &room)))
+      return op.error() << "pads do not fit 64 bits";
+    if (reach > room)
+      return op.error() << "slides a window of " << reach << " over " << room
+                        << " elements (dimension " << i + 2
+                        << ", padding included); at most " << room
+                        << " is accepted";
+  }
+  return success();
+}
+
 /// Group count, and that it divides `count`, named `what`.
 static LogicalResult checkGroup(const OpView &op, int64_t count,
                                 const Twine &what) {
@@ -66,6 +98,13 @@ static LogicalResult verifyConvolution(const OpView &op, unsigned weight,
                         << op.name(weight) << " takes " << perGroup
                         << " in each of " << group << " groups; "
                         << channels / group << " in each is accepted";
+  }
+  if (rank >= 0) {
+    SmallVector<int64_t> kernel;
+    for (int64_t d = 2; d < rank; ++d)
+      kernel.push_back(op.dim(weight, d));
+    if (failed(checkFits(op, kernel)))
+      return failure();
   }
   if (bias == 0)
     return success();
@@ -111,6 +150,8 @@ static LogicalResult verifyPool(const OpView &op) {
   std::optional<ArrayRef<int64_t>> pads = op.getInts("pads");
   std::optional<ArrayRef<int64_t>> dilations = op.getInts("dilations");
   ArrayRef<int64_t> kernel = *op.getInts("kernel_shape");
+  if (rank >= 0 && failed(checkFits(op, kernel)))
+    return failure();
   if (!pads || pads->size() != 2 * kernel.size())
     return success();
   // A window within the padding would hold no element.

@@ -50,6 +50,7 @@ private:
   LogicalResult visitBlock(Block &block);
   LogicalResult visit(Operation *op);
   LogicalResult visitRegions(Operation *op);
+  void visitUnused(Region &region);
   Region *getTakenBranch(Operation *op);
   SmallVector<InferredResult> getYielded(Region &region);
   LogicalResult visitBody(Operation *op, unsigned firstCarried,
@@ -493,6 +494,27 @@ static int64_t getScanAxis(Operation *op, StringRef name, unsigned i) {
   return axes && i < axes.size() ? axes[i] : 0;
 }
 
+using DeclaredTypes = SmallVector<std::pair<Value, Type>>;
+
+/// The types of all values that a region defines inside its blocks, and of the
+/// arguments of regions nested in it.
+static DeclaredTypes getTypes(Region &region) {
+  DeclaredTypes types;
+  region.walk([&](Operation *op) {
+    for (Value result : op->getResults())
+      types.push_back({result, result.getType()});
+    for (Region &nested : op->getRegions())
+      for (BlockArgument argument : nested.getArguments())
+        types.push_back({argument, argument.getType()});
+  });
+  return types;
+}
+
+static void restore(const DeclaredTypes &types) {
+  for (auto [value, type] : types)
+    value.setType(type);
+}
+
 LogicalResult ShapeInference::visitRegions(Operation *op) {
   StringRef name = op->getName().getStringRef();
   bool hasBody = name == "onnx.Loop" || name == "onnx.Scan";
@@ -502,10 +524,10 @@ LogicalResult ShapeInference::visitRegions(Operation *op) {
   }
   Region *taken = getTakenBranch(op);
   for (Region &region : op->getRegions()) {
-    // What never runs need not fit together.
-    std::optional<ScopedDiagnosticHandler> quiet;
-    if (taken && taken != &region)
-      quiet.emplace(context, [](Diagnostic &) { return success(); });
+    if (taken && taken != &region) {
+      visitUnused(region);
+      continue;
+    }
     for (Block &block : region) {
       for (BlockArgument argument : block.getArguments())
         if (auto type = dyn_cast<RankedTensorType>(argument.getType())) {
@@ -515,11 +537,27 @@ LogicalResult ShapeInference::visitRegions(Operation *op) {
               extent = getFresh(argument, i);
           facts.setExtents(argument, std::move(extents));
         }
-      if (failed(visitBlock(block)) && !quiet)
+      if (failed(visitBlock(block)))
         return failure();
     }
   }
   return success();
+}
+
+/// What never runs need not fit together: where it does not, its types stay as
+/// they were.
+void ShapeInference::visitUnused(Region &region) {
+  const DeclaredTypes declared = getTypes(region);
+  LogicalResult visited = success();
+  {
+    ScopedDiagnosticHandler quiet(context,
+                                  [](Diagnostic &) { return success(); });
+    for (Block &block : region)
+      if (failed(visitBlock(block)))
+        visited = failure();
+  }
+  if (failed(visited))
+    restore(declared);
 }
 
 /// The branch of an If whose condition is a constant; else null. Exporters
@@ -604,15 +642,7 @@ LogicalResult ShapeInference::visitBody(Operation *op, unsigned firstCarried,
   }
 
   // Types that follow from a wrong assumption are taken back.
-  SmallVector<std::pair<Value, Type>> declared;
-  op->getRegion(0).walk([&](Operation *inner) {
-    for (Value result : inner->getResults())
-      declared.push_back({result, result.getType()});
-    for (Region &region : inner->getRegions())
-      for (BlockArgument argument : region.getArguments())
-        declared.push_back({argument, argument.getType()});
-  });
-
+  const DeclaredTypes declared = getTypes(op->getRegion(0));
   auto generalize = [&](unsigned i, unsigned dim) {
     carried[i][dim] = getFresh(body.getArgument(firstCarried + i), dim);
   };
@@ -656,13 +686,11 @@ LogicalResult ShapeInference::visitBody(Operation *op, unsigned firstCarried,
       if (succeeded(visited))
         return success();
       // Nothing left to assume: the failure is real, now tell it.
-      for (auto [value, type] : declared)
-        value.setType(type);
+      restore(declared);
       setBodyArguments(op, carried, firstCarried);
       return visitBlock(body);
     }
-    for (auto [value, type] : declared)
-      value.setType(type);
+    restore(declared);
   }
 }
 
@@ -759,7 +787,7 @@ LogicalResult ShapeInference::setArguments() {
     if (!seen.contains(bound.getKey())) {
       SmallVector<StringRef> known(seen.keys());
       llvm::sort(known);
-      InFlightDiagnostic diagnostic = function->emitError()
+      InFlightDiagnostic diagnostic = emitError(function.getLoc())
                                       << "no argument has an extent named '"
                                       << bound.getKey() << "'; there are: ";
       llvm::interleaveComma(known, diagnostic,

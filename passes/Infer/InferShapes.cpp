@@ -26,11 +26,11 @@ struct InferShapes : public moe::impl::InferShapesBase<InferShapes> {
       auto [name, number] = StringRef(text).rsplit('=');
       int64_t extent;
       if (name.empty() || number.getAsInteger(10, extent) || extent < 0)
-        return getOperation()->emitError()
+        return emitError(getOperation().getLoc())
                << "cannot read 'bind=" << text
                << "'; NAME=N is accepted, where N is 0 or more";
       if (!bindings.try_emplace(name, extent).second)
-        return getOperation()->emitError()
+        return emitError(getOperation().getLoc())
                << "'bind' has two numbers for '" << name << "'";
     }
     return success();
