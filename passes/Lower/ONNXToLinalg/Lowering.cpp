@@ -4,6 +4,7 @@
 #include "dialects/ONNX/ONNXDialect.h"
 #include "dialects/ONNX/Signatures.h"
 #include "dialects/Rt/RtDialect.h"
+#include "lib/Analysis/Dims.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
@@ -365,24 +366,9 @@ void FunctionLowering::forward(Value onnxValue, Value sameAs) {
 //===----------------------------------------------------------------------===//
 
 StringRef FunctionLowering::symbol(Value onnxValue, int64_t i) {
-  ArrayAttr dims;
-  if (auto arg = dyn_cast<BlockArgument>(onnxValue)) {
-    if (auto fn = dyn_cast<FunctionOpInterface>(
-            arg.getOwner()->getParentOp());
-        fn && arg.getOwner()->isEntryBlock())
-      dims = fn.getArgAttrOfType<ArrayAttr>(arg.getArgNumber(),
-                                            onnx::names::kDims);
-  } else {
-    Operation *def = onnxValue.getDefiningOp();
-    auto all = def->getAttrOfType<ArrayAttr>(onnx::names::kDims);
-    unsigned number = cast<OpResult>(onnxValue).getResultNumber();
-    if (all && number < all.size())
-      dims = dyn_cast<ArrayAttr>(all[number]);
-  }
-  if (!dims || i >= static_cast<int64_t>(dims.size()))
-    return {};
-  auto name = dyn_cast<StringAttr>(dims[i]);
-  return name ? name.getValue() : StringRef();
+  // Not the attributes themselves: a name that a model gives an argument may
+  // read like an expression of ours (`seq+1`) without being equal to it.
+  return getDim(onnxValue, i).text;
 }
 
 bool FunctionLowering::sameExtent(Value a, int64_t i, Value c, int64_t j) {
