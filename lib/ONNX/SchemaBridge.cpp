@@ -769,7 +769,9 @@ std::string moe::getFunctionBody(Operation *op) {
       if (value)
         toProto(value.getType(), {}, types.back());
     }
-    ::onnx::FunctionBodyBuildContextImpl context(toNode(op, entry), types);
+    // The context keeps a reference to the node.
+    const ::onnx::NodeProto node = toNode(op, entry);
+    ::onnx::FunctionBodyBuildContextImpl context(node, types);
     ::onnx::FunctionProto body;
     return entry.schema->BuildContextDependentFunction(context, body, opset) &&
            body.SerializeToString(&bytes);
