@@ -128,7 +128,12 @@ void moe::optimise(Module &module, TargetMachine &machine, const HostCpu &cpu,
     function.addFnAttr(Attribute::NoUnwind);
   }
 
-  PassBuilder builder(&machine);
+  // Kernels come in unrolled tiles of vectors. What unrolling and the search
+  // for straight-line vectors would add elsewhere is mostly compile time.
+  PipelineTuningOptions tuning;
+  tuning.LoopUnrolling = optLevel >= 3;
+  tuning.SLPVectorization = optLevel >= 3;
+  PassBuilder builder(&machine, tuning);
   LoopAnalysisManager loops;
   FunctionAnalysisManager functions;
   CGSCCAnalysisManager components;
