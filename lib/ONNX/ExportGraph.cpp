@@ -101,6 +101,15 @@ DictionaryAttr getDeclared(Operation *op, unsigned result) {
   return dyn_cast<DictionaryAttr>(all[result]);
 }
 
+/// The names of the extents of an argument or result of the function.
+ArrayAttr getFormalDims(DictionaryAttr attributes) {
+  if (!attributes)
+    return {};
+  if (auto dims = attributes.getAs<ArrayAttr>(moe::onnx::names::kDims))
+    return dims;
+  return attributes.getAs<ArrayAttr>(moe::names::kElementDims);
+}
+
 StringRef getText(DictionaryAttr attributes, StringRef name) {
   auto text = attributes ? dyn_cast_or_null<StringAttr>(attributes.get(name))
                          : StringAttr();
@@ -165,10 +174,10 @@ void GraphExporter::nameValues() {
 
 bool GraphExporter::exportType(Type type, ArrayAttr dims, TypeProto &proto) {
   if (auto seq = dyn_cast<moe::onnx::SeqType>(type))
-    return exportType(seq.getElementType(), {},
+    return exportType(seq.getElementType(), dims,
                       *proto.mutable_sequence_type()->mutable_elem_type());
   if (auto optional = dyn_cast<moe::onnx::OptionalType>(type))
-    return exportType(optional.getElementType(), {},
+    return exportType(optional.getElementType(), dims,
                       *proto.mutable_optional_type()->mutable_elem_type());
   auto tensor = dyn_cast<TensorType>(type);
   int dataType = tensor ? moe::onnx::getDataType(tensor.getElementType()) : 0;
@@ -260,7 +269,9 @@ bool GraphExporter::exportAttribute(Operation *op, StringRef name,
     exportElements(op, elements, *proto.mutable_t());
   } else if (auto type = dyn_cast<TypeAttr>(value)) {
     proto.set_type(AttributeProto::TYPE_PROTO);
-    return exportType(type.getValue(), {}, *proto.mutable_tp());
+    return exportType(type.getValue(),
+                      op->getAttrOfType<ArrayAttr>(names::kElementDims),
+                      *proto.mutable_tp());
   } else if (auto list = dyn_cast<ArrayAttr>(value)) {
     proto.set_type(AttributeProto::STRINGS);
     for (Attribute entry : list) {
@@ -489,7 +500,7 @@ LogicalResult GraphExporter::run(GraphProto &graph) {
     auto *info = graph.add_input();
     exportValueInfo(
         names[argument], argument.getType(),
-        function.getArgAttrOfType<ArrayAttr>(i, moe::onnx::names::kDims),
+        getFormalDims(function.getArgAttrDict(i)),
         function.getLoc(), *info);
     exportValueAttributes(function.getArgAttrDict(i), *info);
   }
@@ -509,7 +520,7 @@ LogicalResult GraphExporter::run(GraphProto &graph) {
     auto *info = graph.add_output();
     exportValueInfo(
         name, value.getType(),
-        function.getResultAttrOfType<ArrayAttr>(i, moe::onnx::names::kDims),
+        getFormalDims(function.getResultAttrDict(i)),
         function.getLoc(), *info);
     exportValueAttributes(function.getResultAttrDict(i), *info);
   }

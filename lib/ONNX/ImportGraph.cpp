@@ -44,7 +44,8 @@ namespace {
 /// extents.
 struct DeclaredType {
   Type type;
-  /// For ranked tensors one name per extent, empty where it has none.
+  /// One name per extent, empty where it has none; those of the tensors inside
+  /// of a sequence or optional.
   SmallVector<std::string> dims;
 };
 
@@ -198,12 +199,14 @@ DeclaredType GraphImporter::importType(const TypeProto &type,
     break;
   }
   case TypeProto::kSequenceType:
-    if (Type inner = importType(type.sequence_type().elem_type(), why).type)
-      declared.type = moe::onnx::SeqType::get(context, inner);
+    declared = importType(type.sequence_type().elem_type(), why);
+    if (declared.type)
+      declared.type = moe::onnx::SeqType::get(context, declared.type);
     break;
   case TypeProto::kOptionalType:
-    if (Type inner = importType(type.optional_type().elem_type(), why).type)
-      declared.type = moe::onnx::OptionalType::get(context, inner);
+    declared = importType(type.optional_type().elem_type(), why);
+    if (declared.type)
+      declared.type = moe::onnx::OptionalType::get(context, declared.type);
     break;
   case TypeProto::VALUE_NOT_SET:
     why = "has no type";
@@ -746,6 +749,10 @@ void GraphImporter::importNode(const NodeProto &node, int index) {
     good &= static_cast<bool>(value);
     if (value)
       state.addAttribute(formal.name, value);
+    std::string why;
+    if (value && formal.kind == AttrKind::TypeProto)
+      state.addAttribute(names::kElementDims,
+                         getDims(importType(given->tp(), why).dims));
   }
   if (!good)
     return breakOutputs(node);
@@ -921,6 +928,8 @@ void GraphImporter::importMain() {
                       builder.getStringAttr(info.name()));
     if (isa<RankedTensorType>(declared.type))
       attributes.append(moe::onnx::names::kDims, getDims(declared.dims));
+    else if (!declared.dims.empty())
+      attributes.append(names::kElementDims, getDims(declared.dims));
     if (!info.doc_string().empty())
       attributes.append(moe::onnx::names::kDoc,
                         builder.getStringAttr(info.doc_string()));

@@ -32,6 +32,9 @@ inline constexpr llvm::StringLiteral kInput = "onnx.graph_input";
 /// (dims, metadata_props, doc_string). Declarations are kept for the export
 /// only: `onnx.dims` is what shape inference proves.
 inline constexpr llvm::StringLiteral kDeclared = "onnx.value_info";
+/// Named extents of the tensors in a sequence or optional: on an argument or
+/// result of the function, and (for the type that an attribute holds) on an op.
+inline constexpr llvm::StringLiteral kElementDims = "onnx.element_dims";
 /// Entry of `onnx.model`: the model declares types of inner values.
 inline constexpr llvm::StringLiteral kValueInfo = "value_info";
 } // namespace names

@@ -80,18 +80,20 @@ def node(n):
     )
 
 
-def shape(value):
-    def dims(t):
-        kind = t.WhichOneof("value")
-        if kind == "tensor_type":
-            if not t.tensor_type.HasField("shape"):
-                return None
-            return [
-                d.dim_param or (d.dim_value if d.HasField("dim_value") else "")
-                for d in t.tensor_type.shape.dim
-            ]
+def dims(t):
+    """Extents of a tensor, or of the tensors in a sequence or optional."""
+    kind = t.WhichOneof("value")
+    if kind in ("sequence_type", "optional_type"):
+        return kind, dims(getattr(t, kind).elem_type)
+    if kind != "tensor_type" or not t.tensor_type.HasField("shape"):
         return kind
+    return [
+        d.dim_param or (d.dim_value if d.HasField("dim_value") else "")
+        for d in t.tensor_type.shape.dim
+    ]
 
+
+def shape(value):
     return value.name, dims(value.type), props(value), value.doc_string
 
 
