@@ -1,18 +1,19 @@
 #!/usr/bin/env python3
 """Holds what shape inference says against what really comes out.
 
-Cases are the operator tests that the onnx package ships (onnx.backend.test) and,
-where it exists, the corpus of models. Each operator test is imported three
-times: as it is, with every extent of every input a symbol of its own, and with
-one symbol for each size. The model is run by onnx's reference evaluator (its
-outputs come with the test) or, for the corpus, by ONNX Runtime with every
-intermediate value as an output. Then each inferred extent, a number or an
-expression such as `past+seq`, has to be what the value has, and every text has
-to mean one number throughout a run: that is what the compiler relies on.
+Cases are the operator tests that the onnx package generates and, where it
+exists, the corpus of models. Each operator test is imported with every extent
+of every input a symbol of its own; with --all also as it is, and with one
+symbol for each size, and what operators expand to. Operator tests bring their
+outputs along; models of the corpus are run by ONNX Runtime with every
+intermediate value as an output. Each inferred extent, a number or an expression
+such as `past+seq`, has to be what the value has, and every text has to mean one
+number throughout a run: that is what the compiler relies on.
 
-usage: shapes.py [-k REGEX] [--models FOLDER] [--tool MOE_OPT]
+usage: shapes.py [-k REGEX] [--all] [--models FOLDER] [--tool MOE_OPT]
 """
 import argparse
+import concurrent.futures
 import glob
 import json
 import os
@@ -207,7 +208,7 @@ class Bindings:
 
 def compare(inferred, actual, bindings):
     """Problems, and the number of extents compared."""
-    problems, count, unknown = [], 0, 0
+    problems, count = [], 0
     for name, dims in inferred.values.items():
         value = actual.get(name)
         if not isinstance(value, np.ndarray):
@@ -282,16 +283,14 @@ def operator_cases():
         yield case.name, case.model, values
 
 
-def run_operators(tool, pattern, report):
-    for name, model, values in operator_cases():
-        if not re.search(pattern, name):
-            continue
-        opset = next((o.version for o in model.opset_import if not o.domain), 0)
-        if opset < 13 or any(o.domain not in ("", "ai.onnx")
-                             for o in model.opset_import):
-            continue
+def run_operators(tool, pattern, everything, report):
+    forms = ("static", "distinct", "by-size") if everything else ("distinct",)
+
+    def check(case):
+        name, model, values = case
+        found = []
         with tempfile.TemporaryDirectory() as temp:
-            for form in ("static", "distinct", "by-size"):
+            for form in forms:
                 variant = model
                 if form != "static":
                     variant = make_symbolic(model, values, form == "by-size")
@@ -300,10 +299,24 @@ def run_operators(tool, pattern, report):
                 try:
                     inferred = infer(tool, file)
                 except RuntimeError as error:
-                    report(f"{name} {form}", str(error))
+                    found.append((f"{name} {form}", str(error)))
                     continue
                 problems, _ = compare(inferred, values, Bindings())
-                report(f"{name} {form}", "; ".join(problems))
+                found.append((f"{name} {form}", "; ".join(problems)))
+        return found
+
+    def wanted(case):
+        name, model, _ = case
+        opsets = {o.domain: o.version for o in model.opset_import}
+        return (re.search(pattern, name) and opsets.get("", 0) >= 13
+                and not set(opsets) - {"", "ai.onnx"}
+                and (everything or not name.endswith("_expanded")))
+
+    cases = [case for case in operator_cases() if wanted(case)]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        for found in pool.map(check, cases):
+            for name, problem in found:
+                report(name, problem)
 
 
 # ---------------------------------------------------------------------------
@@ -358,6 +371,8 @@ def run_corpus(tool, pattern, folder, report):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("-k", default="", metavar="REGEX")
+    parser.add_argument("--all", action="store_true",
+                        help="all forms of all operator tests (minutes)")
     parser.add_argument("--models", default=os.path.join(
         os.path.dirname(ROOT), "shared", "models"))
     parser.add_argument("--tool", default=os.path.join(
@@ -372,7 +387,7 @@ def main():
         if kind != "passed":
             print(f"{kind.upper()}: {case}: {problem or note}", flush=True)
 
-    run_operators(args.tool, args.k, report)
+    run_operators(args.tool, args.k, args.all, report)
     if os.path.isdir(args.models):
         run_corpus(args.tool, args.k, args.models, report)
     print("{passed} passed, {failed} failed, {skipped} skipped".format(**counts))
