@@ -53,6 +53,8 @@ class LoweringTable {
 public:
   void add(StringRef opName, LowerFn fn) { table[opName] = fn; }
   LowerFn lookup(StringRef opName) const { return table.lookup(opName); }
+  /// All op names, in no order.
+  auto names() const { return table.keys(); }
   static const LoweringTable &get();
 
 private:

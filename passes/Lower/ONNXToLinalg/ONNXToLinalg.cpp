@@ -28,6 +28,13 @@ bool moe::hasLinalgLowering(StringRef opName) {
   return LoweringTable::get().lookup(opName) != nullptr;
 }
 
+std::vector<StringRef> moe::getLinalgLowerings() {
+  auto names = LoweringTable::get().names();
+  std::vector<StringRef> sorted(names.begin(), names.end());
+  llvm::sort(sorted);
+  return sorted;
+}
+
 /// The attributes that a runtime reads, for a value of the signature.
 static DictionaryAttr describeValue(OpBuilder &b, Type type,
                                     DictionaryAttr attrs, StringRef fallback) {

@@ -5,6 +5,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "llvm/ADT/StringRef.h"
 #include <memory>
+#include <vector>
 
 namespace mlir {
 class Pass;
@@ -18,6 +19,9 @@ namespace moe {
 
 /// Whether an op (`onnx.MatMul`) has a lowering to linalg.
 bool hasLinalgLowering(llvm::StringRef opName);
+
+/// All ops that have one, sorted.
+std::vector<llvm::StringRef> getLinalgLowerings();
 
 } // namespace moe
 
