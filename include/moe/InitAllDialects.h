@@ -2,6 +2,7 @@
 #ifndef MOE_INITALLDIALECTS_H
 #define MOE_INITALLDIALECTS_H
 
+#include "dialects/MoE/MoEDialect.h"
 #include "dialects/ONNX/ONNXDialect.h"
 #include "dialects/Rt/RtDialect.h"
 #include "mlir/InitAllDialects.h"
@@ -13,7 +14,8 @@ namespace moe {
 inline void registerAllDialects(mlir::DialectRegistry &registry) {
   mlir::registerAllDialects(registry);
   mlir::registerAllExtensions(registry);
-  registry.insert<onnx::ONNXDialect, onnx_ms::ONNXMsDialect, rt::RtDialect>();
+  registry.insert<ir::MoEDialect, onnx::ONNXDialect, onnx_ms::ONNXMsDialect,
+                  rt::RtDialect>();
 }
 
 } // namespace moe

@@ -1,0 +1,8 @@
+//===- MoEOps.td - all ops of the dialect ------------------*- tablegen -*-===//
+#ifndef MOE_DIALECTS_MOE_MOEOPS_TD
+#define MOE_DIALECTS_MOE_MOEOPS_TD
+
+include "dialects/MoE/MoEExperts.td"
+include "dialects/MoE/MoERoute.td"
+
+#endif // MOE_DIALECTS_MOE_MOEOPS_TD
