@@ -126,6 +126,9 @@ public:
 /// quotients of symbols. Leaves `results` empty when it knows nothing.
 void applyExtentRule(NodeRef &node);
 
+/// The same for ops of dialect `moe`. False if it knows nothing of the op.
+bool applyMoEExtentRule(NodeRef &node);
+
 /// Elements of results of shape arithmetic. Result types must be set. False if
 /// the operator has no rule.
 bool applyElementRule(NodeRef &node);

@@ -2,9 +2,9 @@
 //
 // One walk over a function in program order. For each op: regions first, then
 // the schema of ONNX (element types, ranks, static extents, symbols that are
-// carried along), then the rules of ShapeRules.cpp (extents that are computed),
-// then the elements of shape tensors. What the three say is merged with what
-// the model declares:
+// carried along), then the rules of ShapeRules.cpp (extents that are computed;
+// MoEShapeRules.cpp for ops of ours, which have no schema), then the elements
+// of shape tensors. What the three say is merged with what the model declares:
 //
 //   - a static extent wins; two different ones are an error;
 //   - an expression over known extents replaces a number that the model only
@@ -382,8 +382,8 @@ void ShapeInference::writeRegionDims(Operation *op) {
 // Ops
 //===----------------------------------------------------------------------===//
 
-/// Ops of other dialects keep their types and, where they have some, their
-/// symbols.
+/// Ops of dialects without rules keep their types and, where they have some,
+/// their symbols.
 void ShapeInference::keepForeign(Operation *op) {
   for (Value result : op->getResults()) {
     auto type = dyn_cast<RankedTensorType>(result.getType());
@@ -425,8 +425,19 @@ LogicalResult ShapeInference::visit(Operation *op) {
       setType(op->getResult(0), value.getShapedType());
     return success();
   }
+  auto makeSymbol = [&](unsigned result, unsigned dim) {
+    return getFresh(op->getResult(result), dim);
+  };
   if (!signature) {
-    keepForeign(op);
+    NodeRef node(op, facts, makeSymbol);
+    if (!applyMoEExtentRule(node)) {
+      keepForeign(op);
+    } else {
+      for (unsigned i = 0; i < op->getNumResults(); ++i)
+        if (failed(merge(op, i, {}, node.results[i])))
+          return failure();
+      writeRegionDims(op);
+    }
     writeDims(op);
     return success();
   }
@@ -437,9 +448,6 @@ LogicalResult ShapeInference::visit(Operation *op) {
     inferred = getYielded(*taken);
   else if (!inferBySchema(op, facts, inferred, error))
     return op->emitOpError("does not fit its operands: ") << error;
-  auto makeSymbol = [&](unsigned result, unsigned dim) {
-    return getFresh(op->getResult(result), dim);
-  };
   NodeRef node(op, facts, makeSymbol);
   applyExtentRule(node);
   if (op->getNumRegions() != 0)
