@@ -203,3 +203,33 @@ RoutingAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t k,
                           "and tie are accepted with it";
   return success();
 }
+
+Routing::Routing(RoutingAttr attr)
+    : k(attr.getK()), ranks(attr.getRanks()), score(attr.getScore()),
+      scoreOn(attr.getScoreOn()), select(attr.getSelect()),
+      groups(attr.getGroups()), norm(attr.getNorm()),
+      eps(attr.getEps().convertToDouble()), p(attr.getP().convertToDouble()),
+      scale(attr.getScale().convertToDouble()), kDiv(attr.getKDiv()),
+      softcap(attr.getSoftcap().convertToDouble()),
+      logitMult(attr.getLogitMult().convertToDouble()),
+      logitStd(attr.getLogitStd().convertToDouble()),
+      jitter(attr.getJitter().convertToDouble()),
+      minRatio(attr.getMinRatio().convertToDouble()),
+      topP(attr.getTopP().convertToDouble()),
+      minProb(attr.getMinProb().convertToDouble()),
+      nullBeforeNorm(attr.getNullBeforeNorm()), tie(attr.getTie()) {}
+
+RoutingAttr Routing::getChecked(function_ref<InFlightDiagnostic()> emitError,
+                                MLIRContext *context) const {
+  auto real = [](double value) { return APFloat(value); };
+  return RoutingAttr::getChecked(
+      emitError, context, k, ranks, score, scoreOn, select, groups, norm,
+      real(eps), real(p), real(scale), kDiv, real(softcap), real(logitMult),
+      real(logitStd), real(jitter), real(minRatio), real(topP), real(minProb),
+      nullBeforeNorm, tie);
+}
+
+RoutingAttr Routing::get(MLIRContext *context) const {
+  return getChecked([&] { return mlir::emitError(UnknownLoc::get(context)); },
+                    context);
+}

@@ -42,4 +42,36 @@ parseIndices(mlir::AsmParser &parser);
 #define GET_OP_CLASSES
 #include "dialects/MoE/MoEOps.h.inc"
 
+namespace moe::ir {
+
+/// The fields of `#moe.routing`, to be set one by one.
+struct Routing {
+  int64_t k = 1;
+  llvm::SmallVector<int64_t> ranks;
+  Score score = Score::Softmax;
+  ScoreOn scoreOn = ScoreOn::All;
+  Select select = Select::ByScore;
+  GroupsAttr groups;
+  Norm norm = Norm::None;
+  double eps = 0, p = 1, scale = 1;
+  bool kDiv = false;
+  double softcap = 0, logitMult = 1, logitStd = 0, jitter = 0;
+  double minRatio = 0, topP = 1, minProb = 0;
+  llvm::SmallVector<int64_t> nullBeforeNorm;
+  Tie tie = Tie::Lowest;
+
+  Routing() = default;
+  explicit Routing(RoutingAttr attr);
+
+  /// The attribute; null where the fields contradict each other, which
+  /// `emitError` tells.
+  RoutingAttr
+  getChecked(llvm::function_ref<mlir::InFlightDiagnostic()> emitError,
+             mlir::MLIRContext *context) const;
+  /// The attribute of fields that are known to fit together.
+  RoutingAttr get(mlir::MLIRContext *context) const;
+};
+
+} // namespace moe::ir
+
 #endif // MOE_DIALECTS_MOE_MOEDIALECT_H

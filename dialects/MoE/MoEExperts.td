@@ -91,6 +91,7 @@ def MoE_ExpertsOp : MoE_Op<"experts", [Pure, AttrSizedOperandSegments,
     bool isGated() { return getGateUp() != GateUp::None; }
   }];
   let hasVerifier = 1;
+  let hasCanonicalizeMethod = 1;
   let hasRegionVerifier = 1;
 }
 
@@ -175,6 +176,7 @@ def MoE_TrivialExpertsOp : MoE_Op<"trivial_experts", [Pure,
     attr-dict `:` type($x)
   }];
   let hasVerifier = 1;
+  let hasCanonicalizeMethod = 1;
 }
 
 def MoE_MixOp : MoE_Op<"mix", [Pure]> {
@@ -227,6 +229,7 @@ def MoE_SwitchOp : MoE_Op<"switch", [RecursiveMemoryEffects]> {
     $index attr-dict `:` type($index) `->` type($results) $branches
   }];
   let hasVerifier = 1;
+  let hasCanonicalizeMethod = 1;
 }
 
 #endif // MOE_DIALECTS_MOE_MOEEXPERTS_TD

@@ -48,6 +48,7 @@ def MoE_RouteOp : MoE_Op<"route", [Pure, AttrSizedOperandSegments]> {
     attr-dict `:` type($logits) `->` type($ids) `,` type($weights)
   }];
   let hasVerifier = 1;
+  let hasCanonicalizeMethod = 1;
 }
 
 def MoE_RouteBalancedOp : MoE_Op<"route_balanced", [Pure]> {

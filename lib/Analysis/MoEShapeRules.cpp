@@ -88,11 +88,17 @@ static void infer(NodeRef &node, ir::MixOp op) {
   node.results[0] = std::move(extents);
 }
 
-/// What all branches agree on.
+/// What all branches agree on; of a constant index, what its branch gives.
 static void infer(NodeRef &node, ir::SwitchOp op) {
+  const ShapeValue *index = node.facts.getElements(op.getIndex());
+  int64_t taken = -1;
+  if (index && index->isSingle() && index->elements[0].isConstant())
+    taken = index->elements[0].getConstant();
   for (unsigned i = 0; i < op.getNumResults(); ++i) {
     std::optional<Extents> agreed;
-    for (Region &branch : op.getBranches()) {
+    for (auto [number, branch] : llvm::enumerate(op.getBranches())) {
+      if (taken >= 0 && static_cast<int64_t>(number) != taken)
+        continue;
       if (branch.empty() || branch.front().empty() ||
           i >= branch.front().back().getNumOperands())
         continue;

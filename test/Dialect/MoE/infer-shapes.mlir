@@ -76,3 +76,19 @@ func.func @switch(%i: tensor<i64>, %x: tensor<?x?xf32> {onnx.dims = ["t", "b"]})
   }
   return %y : tensor<?x?xf32>
 }
+
+// -----
+
+// Of a constant index only the branch that runs counts.
+// CHECK-LABEL: func.func @switch_constant
+func.func @switch_constant(%x: tensor<?x?xf32> {onnx.dims = ["t", "b"]}) -> tensor<?x?xf32> {
+  %i = onnx.Constant() {value = dense<1> : tensor<i64>} : () -> tensor<i64>
+  // CHECK: moe.switch{{.*}}onnx.dims = {{\[\[}}"t", "2*b"]]
+  %y = moe.switch %i : tensor<i64> -> tensor<?x?xf32> {
+    moe.yield %x : tensor<?x?xf32>
+  }, {
+    %0 = onnx.Concat(%x, %x) {axis = 1 : i64} : (tensor<?x?xf32>, tensor<?x?xf32>) -> tensor<?x?xf32>
+    moe.yield %0 : tensor<?x?xf32>
+  }
+  return %y : tensor<?x?xf32>
+}
