@@ -5,6 +5,7 @@
 #include "lib/ONNX/ImportPasses.h"
 #include "mlir/InitAllPasses.h"
 #include "moe/Pipelines.h"
+#include "passes/Experts/Passes.h"
 #include "passes/Infer/Passes.h"
 #include "passes/Lower/Host/Passes.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
@@ -15,6 +16,7 @@ namespace moe {
 inline void registerAllPasses() {
   mlir::registerAllPasses();
   registerImportPasses();
+  registerExpertsPasses();
   registerInferPasses();
   registerHostPasses();
   registerONNXToLinalgPasses();
