@@ -179,11 +179,7 @@ static bool isElementwise(Operation *op) {
                                           "Swish",       "Tan",
                                           "Tanh",        "ThresholdedRelu",
                                           "Where",       "Xor"};
-  static const llvm::StringSet<> contrib = {"BiasGelu", "FastGelu", "Gelu",
-                                            "QuickGelu"};
   StringRef name = op->getName().getStringRef();
-  if (name.consume_front("onnx_ms."))
-    return contrib.contains(name);
   return name.consume_front("onnx.") && names.contains(name);
 }
 

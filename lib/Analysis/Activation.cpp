@@ -97,14 +97,10 @@ static std::optional<double> evaluateUnary(Operation *op, StringRef name,
         1.0);
   if (name == "Swish")
     return x * sigmoid(getReal(op, "alpha", 1) * x);
-  if (name == "QuickGelu")
-    return x * sigmoid(getReal(op, "alpha", 1.702) * x);
   if (name == "Gelu") {
     auto form = op->getAttrOfType<StringAttr>("approximate");
     return form && form.getValue() == "tanh" ? geluTanh(x) : gelu(x);
   }
-  if (name == "FastGelu")
-    return geluTanh(x);
   return std::nullopt;
 }
 

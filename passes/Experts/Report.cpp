@@ -319,7 +319,7 @@ static void printCosts(llvm::raw_ostream &os, const Layer &layer) {
                  llvm::function_ref<double(const Cost &)> get) {
     os << "  " << llvm::left_justify(label, 26);
     for (const Cost &cost : costs)
-      os << llvm::format("%16.0f", get(cost));
+      os << llvm::format(get(cost) < 100 ? "%16.1f" : "%16.0f", get(cost));
     os << "\n";
   };
   os << "  " << llvm::left_justify("per token, of T tokens", 26);

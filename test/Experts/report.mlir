@@ -135,7 +135,7 @@ func.func @shared(%x3: tensor<1x?x64xf32>, %flat: tensor<2xi64>, %l: tensor<?x16
 // CHECK-NEXT:   parameters  2560, 10240 bytes
 // CHECK-NEXT:   per token, of T tokens               T = 1          T = 64         T = 512
 // CHECK-NEXT:   operations                            5120            5120            5120
-// CHECK-NEXT:   bytes of weights                     10240             160              20
+// CHECK-NEXT:   bytes of weights                     10240             160            20.0
 func.func @apart(%x: tensor<?x64xf32>, %ids: tensor<?x2xi32>, %w: tensor<?x2xf32>, %gate: tensor<?x64x64xf32>,
                  %down: tensor<?x64x32xf32>, %dg: tensor<1x64x32xf32>, %dd: tensor<1x32x16xf32>)
     -> (tensor<?x64xf32>, tensor<?x16xf32>) {
