@@ -1,7 +1,7 @@
 """Writes a model with sequences, optionals and strings, all forms of constants
 and results that are left out.
 
-usage: types.py OUTPUT.onnx
+usage: element_types.py OUTPUT.onnx
 """
 
 import sys
