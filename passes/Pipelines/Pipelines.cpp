@@ -61,7 +61,7 @@ void moe::buildHostPipeline(OpPassManager &manager,
 
   // Buffers. Results are settled before frees are placed, frees before linalg
   // operations fall apart into loops.
-  manager.addPass(bufferization::createEmptyTensorEliminationPass());
+  manager.addPass(createHostEmptyTensorsPass());
   bufferization::OneShotBufferizePassOptions bufferize;
   bufferize.bufferizeFunctionBoundaries = true;
   bufferize.functionBoundaryTypeConversion =

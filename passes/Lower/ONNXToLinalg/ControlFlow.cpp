@@ -14,7 +14,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "dialects/ONNX/ONNXDialect.h"
-#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/Lower/ONNXToLinalg/Loops.h"
@@ -237,19 +236,6 @@ static bool staysTrue(FunctionLowering &l, Value v, Value argument) {
   return known && known->size() == 1 && known->front();
 }
 
-/// A fresh buffer per iteration would be held until the end of the run, so
-/// what is newly computed goes into the carried tensor's place.
-static Value reuse(FunctionLowering &l, Value v, Value carried) {
-  auto type = cast<RankedTensorType>(v.getType());
-  auto generic = v.getDefiningOp<linalg::GenericOp>();
-  if (!generic || !type.hasStaticShape() ||
-      !generic.getDpsInits().front().getDefiningOp<tensor::EmptyOp>())
-    return v;
-  return bufferization::MaterializeInDestinationOp::create(l.b, l.loc(), v,
-                                                           carried)
-      ->getResult(0);
-}
-
 namespace {
 /// A Loop or Scan: a body, values carried through it and rows that it leaves.
 struct Iteration {
@@ -325,8 +311,8 @@ Iteration::run(ValueRange carried, SmallVectorImpl<Value> &next,
     return failure();
   Operation *yield = body.getTerminator();
   for (auto [i, type] : llvm::enumerate(types)) {
-    Value v = castShape(l, l.tensor(yield->getOperand(lead + i)), type);
-    next.push_back(reuse(l, v, carried[i]));
+    next.push_back(
+        castShape(l, l.tensor(yield->getOperand(lead + i)), type));
   }
   for (size_t i = 0; i < rows.size(); ++i)
     next.push_back(addRow(

@@ -3,15 +3,13 @@
 //
 // For each direction the products of the whole input with W are one
 // contraction, biases included. The loop over time then adds the product of
-// the state with R, applies the gates and writes one row of Y. States are
-// carried and updated in place. The backward direction walks the same loop
+// the state with R, applies the gates and writes one row of Y. The backward direction walks the same loop
 // from the last step to the first: a sequence that is shorter than the rest
 // keeps its initial state until its own last step comes, so lengths are only a
 // mask. Half floats are computed in f32.
 //
 //===----------------------------------------------------------------------===//
 
-#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "passes/Lower/ONNXToLinalg/Loops.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -444,11 +442,7 @@ SmallVector<Value> Layer::runLoop(Value projected, ValueRange states,
           for (auto [v, before] : llvm::zip(next, old))
             v = masked(v, before);
         }
-        // In place, so that no step keeps a buffer of its own.
-        for (auto [v, into] : llvm::zip(next, old))
-          out.push_back(bufferization::MaterializeInDestinationOp::create(
-                            l.b, l.loc(), v, into)
-                            ->getResult(0));
+        out.append(next.begin(), next.end());
         if (y) {
           Extents offsets, sizes, ones(4, one);
           if (batchFirst) {
