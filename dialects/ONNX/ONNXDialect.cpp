@@ -46,6 +46,35 @@ Operation *ONNXDialect::materializeConstant(OpBuilder &builder,
                                elements);
 }
 
+ElementsAttr moe::onnx::getConstantElements(Operation *op) {
+  StringRef name = op->getName().getStringRef();
+  if (name == "onnx.Initializer")
+    return op->getAttrOfType<ElementsAttr>("value");
+  if (name != "onnx.Constant")
+    return {};
+  if (auto elements = op->getAttrOfType<ElementsAttr>("value"))
+    return elements;
+  Builder builder(op->getContext());
+  auto listType = [&](int64_t size, Type element) {
+    return RankedTensorType::get({size}, element);
+  };
+  if (auto number = op->getAttrOfType<IntegerAttr>("value_int"))
+    return DenseElementsAttr::get(
+        RankedTensorType::get({}, builder.getI64Type()),
+        number.getValue().getSExtValue());
+  if (auto number = op->getAttrOfType<FloatAttr>("value_float"))
+    return DenseElementsAttr::get(
+        RankedTensorType::get({}, builder.getF32Type()),
+        static_cast<float>(number.getValueAsDouble()));
+  if (auto list = op->getAttrOfType<DenseI64ArrayAttr>("value_ints"))
+    return DenseElementsAttr::get(listType(list.size(), builder.getI64Type()),
+                                  list.asArrayRef());
+  if (auto list = op->getAttrOfType<DenseF32ArrayAttr>("value_floats"))
+    return DenseElementsAttr::get(listType(list.size(), builder.getF32Type()),
+                                  list.asArrayRef());
+  return {};
+}
+
 //===----------------------------------------------------------------------===//
 // Element types
 //===----------------------------------------------------------------------===//

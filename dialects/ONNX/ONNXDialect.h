@@ -50,6 +50,10 @@ mlir::Value getFormalOperand(mlir::Operation *op, unsigned formal);
 /// Result i of the schema, or null.
 mlir::Value getFormalResult(mlir::Operation *op, unsigned formal);
 
+/// The elements of an `onnx.Constant`, whichever of its attributes holds them,
+/// or of an `onnx.Initializer`. Null for other ops, strings and sparse values.
+mlir::ElementsAttr getConstantElements(mlir::Operation *op);
+
 /// ONNX's number (TensorProto.DataType) of an element type, 0 if it has none.
 int getDataType(mlir::Type elementType);
 /// Element type of an ONNX number, null if ONNX has no such type.

@@ -56,8 +56,14 @@ void moe::onnx_ms::ONNXMsDialect::initialize() {
 #include "dialects/ONNX/ONNXSignatures.inc"
 
 OpFoldResult ConstantOp::fold(FoldAdaptor) {
-  // The other forms of a constant (value_ints, ...) become `value` at import.
-  return getValueAttr();
+  if (ElementsAttr elements = getConstantElements(*this))
+    return elements;
+  // MLIR takes for granted that a constant folds to something. Strings and
+  // sparse values stand for themselves; nothing is made of them.
+  for (StringRef name : {"value_string", "value_strings", "sparse_value"})
+    if (Attribute attr = (*this)->getAttr(name))
+      return attr;
+  return UnitAttr::get(getContext());
 }
 
 #define GET_OP_CLASSES

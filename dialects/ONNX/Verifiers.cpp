@@ -83,13 +83,9 @@ std::optional<ArrayRef<int64_t>> OpView::getInts(StringRef attr) const {
 
 std::optional<SmallVector<int64_t>> OpView::getConstant(unsigned place) const {
   Operation *def = has(place) ? places[place].getDefiningOp() : nullptr;
-  if (!def || !def->hasTrait<OpTrait::ConstantLike>())
+  if (!def)
     return std::nullopt;
-  if (auto list = def->getAttrOfType<DenseI64ArrayAttr>("value_ints"))
-    return llvm::to_vector(list.asArrayRef());
-  if (auto number = def->getAttrOfType<IntegerAttr>("value_int"))
-    return SmallVector<int64_t>{number.getValue().getSExtValue()};
-  auto dense = def->getAttrOfType<DenseIntElementsAttr>("value");
+  auto dense = dyn_cast_or_null<DenseIntElementsAttr>(getConstantElements(def));
   constexpr int64_t kMostElements = 64;
   if (!dense || dense.getNumElements() > kMostElements)
     return std::nullopt;

@@ -104,8 +104,10 @@ private:
   //===--- Graphs
   //----------------------------------------------------------===//
   Value lookup(StringRef name, bool &known);
+  /// Gives a value its name. `shadows`: outer scopes may have the name as well.
   bool define(StringRef name, Value value,
-              llvm::function_ref<InFlightDiagnostic()> error);
+              llvm::function_ref<InFlightDiagnostic()> error,
+              bool shadows = false);
   void importInitializers(const GraphProto &graph);
   void importNodes(const GraphProto &graph);
   void importNode(const NodeProto &node, int index);
@@ -438,9 +440,11 @@ Value GraphImporter::lookup(StringRef name, bool &known) {
 }
 
 bool GraphImporter::define(StringRef name, Value value,
-                           llvm::function_ref<InFlightDiagnostic()> error) {
-  bool known;
-  lookup(name, known);
+                           llvm::function_ref<InFlightDiagnostic()> error,
+                           bool shadows) {
+  bool known = scopes.back().values.contains(name);
+  if (!shadows)
+    lookup(name, known);
   if (known) {
     error() << "the value '" << name << "' is defined twice";
     return false;
@@ -631,7 +635,10 @@ bool GraphImporter::importSubgraph(const NodeProto &node, int index,
     inputDims.push_back(getDims(declared.dims));
     Location loc =
         NameLoc::get(builder.getStringAttr(input.name()), state.location);
-    define(input.name(), block->addArgument(declared.type, loc), error);
+    // Inputs of a body may be called as values around it: ONNX's checker and
+    // other runtimes accept that, so exporters write it.
+    define(input.name(), block->addArgument(declared.type, loc), error,
+           /*shadows=*/true);
   }
   for (const ValueInfoProto &info : graph.value_info())
     scopes.back().infos[info.name()] = &info;
