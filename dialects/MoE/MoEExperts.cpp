@@ -5,9 +5,13 @@
 #include "dialects/ONNX/ONNXDialect.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/StringSet.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace moe::ir;
+
+/// Ids are i32.
+static constexpr int64_t kMostIds = std::numeric_limits<int32_t>::max();
 
 /// ids and weights of slots against each other and the tokens.
 static LogicalResult checkSlots(Operation *op, Value x, Value ids,
@@ -84,8 +88,12 @@ LogicalResult ExpertsOp::verify() {
                          << " has the odd width " << width
                          << " with gate_up = " << formName
                          << "; 2I, gates and ups of one width, is accepted";
-  int64_t expected =
-      isJoined && !ShapedType::isDynamic(inner) ? 2 * inner : inner;
+  int64_t expected = inner;
+  if (isJoined && !ShapedType::isDynamic(inner) &&
+      llvm::MulOverflow<int64_t>(2, inner, expected))
+    return emitOpError() << "'down' of type " << getDown().getType()
+                         << " has inner width " << inner
+                         << ", which no gates and ups can have";
   std::string ofI = isJoined ? "2I, I being the inner width of 'down'"
                              : "inner width of 'down'";
   ExtentCheck check(*this);
@@ -133,6 +141,10 @@ LogicalResult ExpertsOp::verify() {
                               "accepted with them only";
     return success();
   }
+  if (getLogical() && *getLogical() > kMostIds)
+    return emitOpError() << "has logical = " << *getLogical()
+                         << "; ids are i32: at most " << kMostIds
+                         << " are accepted";
   if (getLogical() && !ShapedType::isDynamic(experts) &&
       static_cast<int64_t>(*getLogical()) < experts)
     return emitOpError() << "has logical = " << *getLogical()
@@ -234,7 +246,13 @@ LogicalResult ExpertsOp::verifyRegions() {
 // moe.dequantize
 //===----------------------------------------------------------------------===//
 
-static int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+static int64_t ceilDiv(int64_t a, int64_t b) { return a / b + (a % b != 0); }
+
+/// Bytes of `codes` codes of 2, 4 or 8 bits. Types may name any extent, so
+/// nothing here may overflow.
+static int64_t getPackedBytes(int64_t codes, int64_t bits) {
+  return codes / 8 * bits + ceilDiv(codes % 8 * bits, 8);
+}
 
 LogicalResult DequantizeOp::verify() {
   int64_t bits = getBits();
@@ -243,7 +261,7 @@ LogicalResult DequantizeOp::verify() {
                          << "; 2, 4 and 8 are accepted";
   int64_t experts = getExtent(getResult(), 0), rows = getExtent(getResult(), 1);
   int64_t columns = getExtent(getResult(), 2);
-  if (columns != ShapedType::kDynamic && columns * bits % 8)
+  if (columns != ShapedType::kDynamic && columns % 8 * bits % 8)
     return emitOpError() << "gives rows of " << columns << " codes of " << bits
                          << " bits; rows of whole bytes, a multiple of "
                          << 8 / bits << " codes, are accepted";
@@ -251,7 +269,7 @@ LogicalResult DequantizeOp::verify() {
   if (getBlock() && !ShapedType::isDynamic(columns))
     blocks = ceilDiv(columns, *getBlock());
   auto bytes = [&](int64_t codes) {
-    return ShapedType::isDynamic(codes) ? codes : ceilDiv(codes * bits, 8);
+    return ShapedType::isDynamic(codes) ? codes : getPackedBytes(codes, bits);
   };
 
   auto checkRank = [&](StringRef name, Value value, int64_t rank) {
@@ -295,6 +313,11 @@ LogicalResult DequantizeOp::verify() {
 LogicalResult TrivialExpertsOp::verify() {
   if (getKinds().empty())
     return emitOpError("names no kinds; at least one is accepted");
+  int64_t count = getKinds().size();
+  if (static_cast<int64_t>(getFirst()) > kMostIds - count)
+    return emitOpError() << "has first = " << getFirst() << " for " << count
+                         << " kinds; ids are i32: at most " << kMostIds - count
+                         << " is accepted";
   int64_t constants = llvm::count_if(getKinds(), [](Attribute kind) {
     return cast<TrivialKindAttr>(kind).getValue() == TrivialKind::Constant;
   });

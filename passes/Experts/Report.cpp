@@ -15,6 +15,7 @@
 #include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
+#include "llvm/Support/MathExtras.h"
 #include <cmath>
 #include <map>
 
@@ -72,28 +73,36 @@ static int64_t getExtent(Value value, int64_t i) {
   return ShapedType::isDynamic(extent) ? -1 : extent;
 }
 
-/// -1 if the extents are not known.
+/// a * b, -1 for what is not known or does not fit.
+static int64_t multiply(int64_t a, int64_t b) {
+  int64_t product;
+  return a < 0 || b < 0 || llvm::MulOverflow(a, b, product) ? -1 : product;
+}
+static int64_t add(int64_t a, int64_t b) {
+  int64_t sum;
+  return a < 0 || b < 0 || llvm::AddOverflow(a, b, sum) ? -1 : sum;
+}
+
 static int64_t getElements(Value value) {
-  auto type = cast<RankedTensorType>(value.getType());
-  return type.hasStaticShape() ? type.getNumElements() : -1;
+  int64_t elements = 1;
+  for (int64_t extent : cast<RankedTensorType>(value.getType()).getShape())
+    elements = multiply(elements, extent);
+  return elements;
 }
 
 /// Bytes that a value takes where it is stored; a bank in few bits is what it
 /// is decoded from.
 static int64_t getStoredBytes(Value value) {
   int64_t bytes = 0;
-  auto add = [&](Value one) {
-    int64_t bits =
+  auto addBytes = [&](Value one) {
+    unsigned bits =
         cast<RankedTensorType>(one.getType()).getElementTypeBitWidth();
-    if (getElements(one) < 0 || bytes < 0)
-      bytes = -1;
-    else
-      bytes += (getElements(one) * bits + 7) / 8;
+    bytes = add(bytes, multiply(getElements(one), bits / 8));
   };
   if (auto packed = value.getDefiningOp<ir::DequantizeOp>())
-    llvm::for_each(packed->getOperands(), add);
+    llvm::for_each(packed->getOperands(), addBytes);
   else
-    add(value);
+    addBytes(value);
   return bytes;
 }
 
@@ -113,15 +122,11 @@ static Network readNetwork(ir::ExpertsOp op) {
                       Value(op.getUpBias()), Value(op.getDownBias())}) {
     if (!value)
       continue;
-    int64_t elements = getElements(value), bytes = getStoredBytes(value);
-    network.parameters = elements < 0 || network.parameters < 0
-                             ? -1
-                             : network.parameters + elements;
-    network.bytes = bytes < 0 || network.bytes < 0 ? -1 : network.bytes + bytes;
+    network.parameters = add(network.parameters, getElements(value));
+    network.bytes = add(network.bytes, getStoredBytes(value));
   }
-  if (network.hidden >= 0 && network.inner >= 0 && network.result >= 0)
-    network.weights = network.inner * ((op.isGated() ? 2 : 1) * network.hidden +
-                                       network.result);
+  int64_t inputs = multiply(op.isGated() ? 2 : 1, network.hidden);
+  network.weights = multiply(network.inner, add(inputs, network.result));
   return network;
 }
 
@@ -197,7 +202,7 @@ static std::vector<Layer> readLayers(ModuleOp module) {
       }
 
   std::vector<Layer> layers;
-  auto add = [&](Operation *op, StringRef kind) -> Layer & {
+  auto addLayer = [&](Operation *op, StringRef kind) -> Layer & {
     Layer &layer = layers.emplace_back();
     layer.name = getName(op->getLoc());
     layer.kind = kind.str();
@@ -208,7 +213,7 @@ static std::vector<Layer> readLayers(ModuleOp module) {
         .Case<ir::ExpertsOp>([&](ir::ExpertsOp op) {
           if (isTaken.contains(op))
             return;
-          Layer &layer = add(op, op.getIds() ? "routed" : "dense");
+          Layer &layer = addLayer(op, op.getIds() ? "routed" : "dense");
           layer.bank = readNetwork(op);
           layer.experts = op.getNumLogical();
           if (!op.getIds())
@@ -231,18 +236,20 @@ static std::vector<Layer> readLayers(ModuleOp module) {
                                     .str()];
         })
         .Case<ir::RouteBalancedOp>([&](ir::RouteBalancedOp op) {
-          Layer &layer = add(op, ir::stringifyBalancedMethod(op.getMethod()));
+          Layer &layer =
+              addLayer(op, ir::stringifyBalancedMethod(op.getMethod()));
           layer.experts = getExtent(op.getLogits(), 1);
           layer.capacity = op.getCapacity();
         })
-        .Case<ir::SoftRouteOp>([&](ir::SoftRouteOp op) { add(op, "soft"); })
+        .Case<ir::SoftRouteOp>(
+            [&](ir::SoftRouteOp op) { addLayer(op, "soft"); })
         .Case<ir::SwitchOp>([&](ir::SwitchOp op) {
-          Layer &layer = add(op, "switch");
+          Layer &layer = addLayer(op, "switch");
           layer.experts = op.getBranches().size();
           layer.k = 1;
         })
         .Case<ir::MixOp>([&](ir::MixOp op) {
-          Layer &layer = add(op, "mix");
+          Layer &layer = addLayer(op, "mix");
           layer.experts = getExtent(op.getBank(), 0);
         });
   });
@@ -378,10 +385,10 @@ static void printText(llvm::raw_ostream &os, ArrayRef<Layer> layers,
            << " per expert)";
       int64_t shared = 0;
       for (const Network &one : layer.shared)
-        shared += std::max<int64_t>(one.parameters, 0);
-      if (shared)
+        shared = add(shared, one.parameters);
+      if (shared > 0)
         os << ", shared " << shared;
-      os << ", " << layer.bank->bytes << " bytes\n";
+      os << ", " << orUnknown(layer.bank->bytes) << " bytes\n";
     }
     printCosts(os, layer);
   }

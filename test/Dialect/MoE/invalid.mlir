@@ -1109,6 +1109,40 @@ func.func @f(%x: tensor<4x64xf32>, %ids: tensor<4x2xi32>, %w: tensor<4x2xf32>, %
 
 // -----
 
+func.func @f(%x: tensor<4x64xf32>, %ids: tensor<4x2xi32>, %w: tensor<4x2xf32>) {
+  // expected-error @below {{has first = 2147483647 for 1 kinds; ids are i32: at most 2147483646 is accepted}}
+  %y = moe.trivial_experts %x route(%ids, %w : tensor<4x2xi32>, tensor<4x2xf32>)
+      {first = 2147483647, kinds = [#moe.kind<copy>]} : tensor<4x64xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x64xf32>, %ids: tensor<4x2xi32>, %w: tensor<4x2xf32>, %gate: tensor<8x128x64xf32>, %down: tensor<8x64x128xf32>) {
+  // expected-error @below {{has logical = 2147483648; ids are i32: at most 2147483647 are accepted}}
+  %y = moe.experts %x route(%ids, %w : tensor<4x2xi32>, tensor<4x2xf32>)
+      gate(%gate : tensor<8x128x64xf32>) down(%down : tensor<8x64x128xf32>)
+      {logical = 2147483648 : i64} : tensor<4x64xf32> -> tensor<4x64xf32> {
+  ^bb0(%h: tensor<f32>):
+    moe.yield %h : tensor<f32>
+  }
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x64xf32>, %gate: tensor<1x?x64xf32>, %down: tensor<1x64x4611686018427387904xf32>) {
+  // expected-error @below {{'down' of type 'tensor<1x64x4611686018427387904xf32>' has inner width 4611686018427387904, which no gates and ups can have}}
+  %y = moe.experts %x gate(%gate : tensor<1x?x64xf32>) down(%down : tensor<1x64x4611686018427387904xf32>)
+      {gate_up = #moe.gate_up<concat>} : tensor<4x64xf32> -> tensor<4x64xf32> {
+  ^bb0(%g: tensor<f32>, %u: tensor<f32>):
+    moe.yield %g : tensor<f32>
+  }
+  return
+}
+
+// -----
+
 //===----------------------------------------------------------------------===//
 // moe.dequantize
 //===----------------------------------------------------------------------===//
