@@ -320,14 +320,19 @@ static Value binaryPRelu(const Scalars &s, Operation *op, Value x, Value y) {
   return s.select(s.less(x, s.number(x, 0)), s.mul(x, y), x);
 }
 static Value binaryBitShift(const Scalars &s, Operation *op, Value x, Value y) {
-  // A shift by the width or more leaves nothing.
+  // Counts that are negative, or the width or more, leave what is shifted in:
+  // zeros, or the sign of a signed number that is shifted right.
   unsigned width = x.getType().getIntOrFloatBitWidth();
   Value limit = s.number(y, width), zero = s.number(x, 0);
   Value inside = arith::CmpIOp::create(s.b, s.loc, arith::CmpIPredicate::ult,
                                        y, limit);
+  bool left = stringAttr(op, "direction", "LEFT") == "LEFT";
+  if (!left && !hasUnsigned(op))
+    return arith::ShRSIOp::create(s.b, s.loc, x,
+                                  s.select(inside, y, s.number(y, width - 1)));
   Value by = s.select(inside, y, zero);
   Value shifted;
-  if (stringAttr(op, "direction", "LEFT") == "LEFT")
+  if (left)
     shifted = arith::ShLIOp::create(s.b, s.loc, x, by);
   else
     shifted = arith::ShRUIOp::create(s.b, s.loc, x, by);

@@ -213,9 +213,7 @@ RankedTensorType FunctionLowering::convert(Type onnxType) {
 
 ElementsAttr FunctionLowering::constantAttr(Value onnxValue) {
   Operation *def = onnxValue.getDefiningOp();
-  if (!def || !def->hasTrait<OpTrait::ConstantLike>())
-    return {};
-  return def->getAttrOfType<ElementsAttr>("value");
+  return def ? onnx::getConstantElements(def) : ElementsAttr();
 }
 
 /// The attribute with the signs of its integers dropped.
