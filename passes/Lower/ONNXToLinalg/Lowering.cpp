@@ -8,6 +8,7 @@
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/IR/Matchers.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
+#include "passes/Lower/MoEToLinalg/MoEToLinalg.h"
 #include "llvm/ADT/ScopeExit.h"
 
 using namespace mlir;
@@ -32,6 +33,7 @@ const LoweringTable &LoweringTable::get() {
     registerPooling(*built);
     registerRecurrent(*built);
     registerControlFlow(*built);
+    registerRouting(*built);
     return built;
   }();
   return *table;
