@@ -110,7 +110,11 @@ LogicalResult ConstantOp::verify() {
   if (failed(verifyBuffer(*this, type)))
     return failure();
   ShapedType value = getValue().getShapedType();
-  if (value.getElementType() != type.getElementType() ||
+  // Buffers have no signs; the bytes are the same.
+  Type element = value.getElementType();
+  if (auto integer = dyn_cast<IntegerType>(element))
+    element = IntegerType::get(getContext(), integer.getWidth());
+  if (element != type.getElementType() ||
       value.getShape() != type.getShape())
     return emitOpError() << "value has type " << value
                          << ", which does not match " << type;

@@ -437,7 +437,11 @@ void GraphExporter::exportBody(Block &block, GraphProto &graph) {
       continue;
     if (!isa<moe::onnx::CustomOp>(op) &&
         !moe::onnx::lookupSignature(op.getName().getStringRef())) {
-      error(&op) << "is no operator of ONNX and cannot be written to a model";
+      InFlightDiagnostic diagnostic =
+          error(&op) << "is no operator of ONNX and cannot be written to a "
+                        "model";
+      if (op.getName().getDialectNamespace() == "moe")
+        diagnostic << "; --moe-decompose rewrites it into operators";
       continue;
     }
     exportNode(&op, graph);

@@ -8,9 +8,13 @@
 
 namespace mlir {
 class ModuleOp;
+class RewritePatternSet;
 } // namespace mlir
 
 namespace moe {
+
+/// How moe.experts is written with ONNX operators.
+enum class ExpertsForm { Gather, Loop, Grouped };
 
 /// How a report is written.
 enum class ReportFormat { Text, Json };

@@ -1,6 +1,7 @@
 //===- Pipelines.cpp - phases of the compiler -----------------------------===//
 #include "moe/Pipelines.h"
 
+#include "passes/Experts/Passes.h"
 #include "passes/Lower/Host/Passes.h"
 
 #include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
@@ -42,6 +43,10 @@ void moe::buildOptimisePipeline(OpPassManager &manager) {
 }
 
 void moe::buildSchedulePipeline(OpPassManager &manager) {
+  // What no back end knows runs as plain operators.
+  MoEDecomposeOptions fallback;
+  fallback.fallback = true;
+  manager.addPass(createMoEDecompose(fallback));
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
 }

@@ -81,12 +81,12 @@ private:
   Report report;
 };
 
-/// Whether functions of the module still hold ONNX operations.
-bool hasOnnxOps(ModuleOp module) {
+/// Whether functions of the module still hold operations of a model.
+bool hasModelOps(ModuleOp module) {
   return module
       .walk([](Operation *op) {
         StringRef dialect = op->getName().getDialectNamespace();
-        return dialect == "onnx" || dialect == "onnx_ms"
+        return dialect == "onnx" || dialect == "onnx_ms" || dialect == "moe"
                    ? WalkResult::interrupt()
                    : WalkResult::advance();
       })
@@ -172,7 +172,7 @@ bool Compilation::runPasses(StringRef name,
 }
 
 int Compilation::lower() {
-  if (hasOnnxOps(*module) &&
+  if (hasModelOps(*module) &&
       !runPasses(
           "onnx-to-linalg",
           [](PassManager &manager) {

@@ -19,6 +19,7 @@
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "moe/Import.h"
+#include "passes/Experts/Passes.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Signals.h"
@@ -60,7 +61,8 @@ USAGE
 EXAMPLES
   moe-opt model.onnx                         show a model as text
   moe-opt model.onnx -o model.mlir           write it, with names and positions
-  moe-opt model.mlir -o model2.onnx          and back
+  moe-opt model.mlir -o model2.onnx          and back; moe ops become plain
+                                             operators (--moe-decompose)
   moe-opt model.onnx --canonicalize -o -     run a pass and show the outcome
   moe-opt a.onnx -o b.onnx --export-opset=21 write it for another opset
 
@@ -206,6 +208,11 @@ int moe::runMoeOpt(int argc, char **argv, DialectRegistry &registry) {
       if (exportOpset.getNumOccurrences())
         options.opset = exportOpset;
       options.externalData = exportExternal;
+      // What is left of moe ops; passes that were asked for may have chosen
+      // another form.
+      MoEDecomposeOptions decompose;
+      decompose.opset = options.opset.value_or(0);
+      manager.addPass(createMoEDecompose(decompose));
       manager.addPass(createExportPass(output, options));
     }
     return success();
