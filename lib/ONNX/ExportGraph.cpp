@@ -337,7 +337,9 @@ void GraphExporter::exportRegion(Operation *op, StringRef name, Region &region,
   for (auto [i, value] :
        llvm::enumerate(block.getTerminator()->getOperands())) {
     std::string output = names[value];
-    if (!used.insert(output).second) {
+    // A subgraph cannot give a value from outside as it is.
+    bool isOuter = value.getParentRegion() != &region;
+    if (isOuter || !used.insert(output).second) {
       output = makeName(output);
       addOutput(value, output, graph);
     }

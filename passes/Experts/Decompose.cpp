@@ -39,8 +39,7 @@ bool moe::picksEverySlot(Value ids, int64_t experts) {
 }
 
 static bool isMoEOp(Operation *op) {
-  return op->getName().getDialectNamespace() == "moe" &&
-         !isa<ir::YieldOp>(op);
+  return op->getName().getDialectNamespace() == "moe" && !isa<ir::YieldOp>(op);
 }
 
 /// The opset of ai.onnx that the module was read with, else the newest.
@@ -82,8 +81,8 @@ struct MoEDecompose : moe::impl::MoEDecomposeBase<MoEDecompose> {
   LogicalResult decompose(Operation *op);
 
   static constexpr llvm::StringLiteral kDecomposable[] = {
-      "moe.experts", "moe.dequantize", "moe.trivial_experts",
-      "moe.mix",     "moe.switch"};
+      "moe.experts", "moe.dequantize", "moe.trivial_experts", "moe.mix",
+      "moe.switch"};
 };
 } // namespace
 

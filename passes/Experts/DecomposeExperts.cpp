@@ -41,7 +41,7 @@ private:
   void readSlots();
   Value rowOf(Value slots);
   Value weigh(Value rows, Value slots);
-  Value countKeys(int64_t count);
+  Value countKeys(int64_t count, Value numSlots);
   Value buildGather();
   Value buildGroups();
   Value sumSlots(Value results);
@@ -107,8 +107,8 @@ Value ExpertsGraph::runExpert(Value rows, Value which) {
       gate = parts[0], up = parts[1];
       break;
     }
-    Value width = g.gather(g.op("Shape", {gate}, {}, g.b.getI64Type()),
-                           g.ints({1}));
+    Value width =
+        g.gather(g.op("Shape", {gate}, {}, g.b.getI64Type()), g.ints({1}));
     Value half = g.op("Div", {width, g.ints({2})});
     Value parts = g.concat({half, half}, 0);
     auto both = g.split(gate, 1, parts, 2);
@@ -126,8 +126,7 @@ Value ExpertsGraph::runExpert(Value rows, Value which) {
   SmallVector<Value> arguments = {g.cast(gate, g.b.getF32Type())};
   if (up)
     arguments.push_back(g.cast(up, g.b.getF32Type()));
-  Value inner =
-      g.cast(g.inlineScalars(op.getActivation(), arguments), compute);
+  Value inner = g.cast(g.inlineScalars(op.getActivation(), arguments), compute);
   return project(inner, op.getDown(), op.getDownBias(), which);
 }
 
@@ -192,9 +191,9 @@ Value ExpertsGraph::buildGather() {
   GraphExtent width = g.extent(op.getX(), 1);
   Value rows = tokens;
   if (!slotsPerToken.isStatic() || slotsPerToken.size != 1)
-    rows = g.reshape(
-        g.expand(g.unsqueeze(tokens, {1}), {1, slotsPerToken, width}),
-        {-1, width});
+    rows =
+        g.reshape(g.expand(g.unsqueeze(tokens, {1}), {1, slotsPerToken, width}),
+                  {-1, width});
   Value which = keys, leftOut;
   if (anyLeftOut) {
     leftOut = g.op("Equal", {keys, g.integer(experts)}, {}, g.b.getI1Type());
@@ -206,60 +205,59 @@ Value ExpertsGraph::buildGather() {
   if (!atInput)
     results = weigh(results, {});
   if (anyLeftOut)
-    results = g.op("Where", {leftOut, g.real(0.0, compute), results}, {},
-                   compute);
+    results =
+        g.op("Where", {leftOut, g.real(0.0, compute), results}, {}, compute);
   return sumSlots(results);
 }
 
 /// How many slots have each of the keys from 0 to `count` - 1.
-Value ExpertsGraph::countKeys(int64_t count) {
+Value ExpertsGraph::countKeys(int64_t count, Value numSlots) {
   Type i64 = g.b.getI64Type();
   if (g.opset >= 16)
-    return g.op("ScatterElements",
-                {g.zeros({count}, i64), keys,
-                 g.expand(g.ints({1}), {g.op("Shape", {keys}, {}, i64)})},
-                {g.attr("axis", 0), g.attr("reduction", "add")});
+    return g.op(
+        "ScatterElements",
+        {g.zeros({count}, i64), keys, g.expand(g.ints({1}), {numSlots})},
+        {g.attr("axis", 0), g.attr("reduction", "add")});
   // No scatter of that opset adds.
   Value all = g.ints(llvm::to_vector(llvm::seq<int64_t>(0, count)));
-  Value equal = g.op("Equal", {g.unsqueeze(keys, {1}), all}, {},
-                     g.b.getI1Type());
+  Value equal =
+      g.op("Equal", {g.unsqueeze(keys, {1}), all}, {}, g.b.getI1Type());
   return g.sum(g.cast(equal, i64), 0);
 }
 
 Value ExpertsGraph::buildGroups() {
   Type i64 = g.b.getI64Type(), i1 = g.b.getI1Type();
-  SmallVector<Value> parts, order;
+  Value numSlots = g.op("Shape", {keys}, {}, i64);
+  // Per expert: the slots that picked it, in ascending order, and what the
+  // expert gives for them.
+  SmallVector<Value> picked, results;
   if (form == ExpertsForm::Loop) {
     for (int64_t e = 0; e < experts; ++e) {
       Value mine = g.op("Equal", {keys, g.integer(e)}, {}, i1);
-      Value slots = g.reshape(g.op("NonZero", {mine}, {}, i64), {-1});
-      order.push_back(slots);
-      parts.push_back(g.gather(tokens, rowOf(slots)));
+      picked.push_back(g.reshape(g.op("NonZero", {mine}, {}, i64), {-1}));
     }
   } else {
-    Value count = g.op("Shape", {keys}, {}, i64);
-    Value sorted = g.create("TopK", {keys, count}, {i64, i64},
+    // Equal keys keep the order of slots.
+    Value sorted = g.create("TopK", {keys, numSlots}, {i64, i64},
                             {g.attr("axis", 0), g.attr("largest", 0)})
                        ->getResult(1);
     int64_t groups = experts + (anyLeftOut ? 1 : 0);
-    Value sizes = countKeys(groups);
-    order = g.split(sorted, 0, sizes, groups);
-    parts = g.split(g.gather(tokens, rowOf(sorted)), 0, sizes, groups);
-    order.resize(experts);
-    parts.resize(experts);
+    Value sizes = countKeys(groups, numSlots);
+    picked = g.split(sorted, 0, sizes, groups);
+    picked.resize(experts);
   }
-  Value slots = g.concat(order, 0);
   bool atInput = op.getScaleAt() == ScaleAt::Input;
-  for (auto [e, part] : llvm::enumerate(parts))
-    part = runExpert(atInput ? weigh(part, order[e]) : part, g.integer(e));
-  Value results = g.concat(parts, 0);
+  for (auto [e, mine] : llvm::enumerate(picked)) {
+    Value rows = g.gather(tokens, rowOf(mine));
+    results.push_back(
+        runExpert(atInput ? weigh(rows, mine) : rows, g.integer(e)));
+  }
+  Value slots = g.concat(picked, 0), all = g.concat(results, 0);
   if (!atInput)
-    results = weigh(results, slots);
+    all = weigh(all, slots);
   // Slots that are left out keep 0.
-  Value places =
-      g.zeros({g.op("Shape", {keys}, {}, i64), outputWidth()}, compute);
-  return sumSlots(
-      g.op("ScatterND", {places, g.unsqueeze(slots, {1}), results}));
+  Value places = g.zeros({numSlots, outputWidth()}, compute);
+  return sumSlots(g.op("ScatterND", {places, g.unsqueeze(slots, {1}), all}));
 }
 
 Value ExpertsGraph::build() {

@@ -58,8 +58,8 @@ static Value repeatBlocks(GraphBuilder &g, Value perBlock, GraphExtent blocks,
   shape.pop_back();
   shape.back() = blocks.isStatic() ? blocks.size * block : -1;
   repeated = g.reshape(repeated, shape);
-  Value columns = g.gather(g.op("Shape", {codes}, {}, g.b.getI64Type()),
-                           g.ints({2}));
+  Value columns =
+      g.gather(g.op("Shape", {codes}, {}, g.b.getI64Type()), g.ints({2}));
   return g.op("Slice", {repeated, g.ints({0}), columns, g.ints({2})});
 }
 
@@ -103,7 +103,8 @@ Value moe::decomposeDequantize(GraphBuilder &g, DequantizeOp op) {
   values = g.reshape(values, shape);
   if (op.getZeroPoints())
     zeros = g.unsqueeze(zeros, {3});
-  values = g.op("Mul", {g.op("Sub", {values, zeros}), g.unsqueeze(scales, {3})});
+  values =
+      g.op("Mul", {g.op("Sub", {values, zeros}), g.unsqueeze(scales, {3})});
   shape.pop_back();
   shape.back() = columns;
   return g.cast(g.reshape(values, shape), result);

@@ -64,8 +64,7 @@ SmallVector<Value> moe::decomposeSwitch(GraphBuilder &g, SwitchOp op) {
   // the run; the table would count negative ones from the end.
   Value index = g.cast(op.getIndex(), g.b.getI64Type());
   Value below = g.op("Less", {index, g.integer(0)}, {}, g.b.getI1Type());
-  index = g.op("Where", {below, g.integer(count), index}, {},
-               g.b.getI64Type());
+  index = g.op("Where", {below, g.integer(count), index}, {}, g.b.getI64Type());
   if (count > 1) {
     SwitchTree tree(g, op);
     tree.index =

@@ -66,29 +66,29 @@ Value moe::decomposeTrivialExperts(GraphBuilder &g, TrivialExpertsOp op) {
   if (!constants.empty()) {
     int64_t n = constants.size();
     // Per slot and constant expert, then per token.
-    Value picked = g.op("Equal", {g.unsqueeze(ids, {2}), g.ints(constants)}, {},
-                        i1);
+    Value picked =
+        g.op("Equal", {g.unsqueeze(ids, {2}), g.ints(constants)}, {}, i1);
     Value share = g.sum(keep(picked, g.unsqueeze(weights, {2})), 1);
     Value used =
         g.op("Greater", {g.sum(g.cast(picked, compute), 1), zero}, {}, i1);
     Value mixers = g.reshape(g.cast(op.getMixers(), compute),
                              {2 * n, g.extent(op.getMixers(), 2)});
     Value logits = g.op("Gemm", {x, mixers, Value()}, g.attr("transB", 1));
-    Value shares = g.op("Softmax", {g.reshape(logits, {-1, n, 2})},
-                        g.attr("axis", -1));
+    Value shares =
+        g.op("Softmax", {g.reshape(logits, {-1, n, 2})}, g.attr("axis", -1));
     shares = keep(g.unsqueeze(used, {2}),
                   g.op("Mul", {shares, g.unsqueeze(share, {2})}));
     SmallVector<Value> parts = g.split(shares, 2, {1, 1});
     Value ofToken = g.op("ReduceSum", {g.squeeze(parts[0], {2}), g.ints({1})});
     factor = factor ? g.op("Add", {factor, ofToken}) : ofToken;
-    y = g.op("MatMul", {g.squeeze(parts[1], {2}),
-                        g.cast(op.getConstants(), compute)});
+    y = g.op("MatMul",
+             {g.squeeze(parts[1], {2}), g.cast(op.getConstants(), compute)});
   }
   Value scaled = g.op("Mul", {x, factor});
   y = y ? g.op("Add", {scaled, y}) : scaled;
   // 0 times infinity is no 0: tokens without such an expert get theirs here.
-  Value count = g.op("ReduceSum", {g.cast(isOneOf(g, ids, all), compute),
-                                   g.ints({1})});
+  Value count =
+      g.op("ReduceSum", {g.cast(isOneOf(g, ids, all), compute), g.ints({1})});
   y = keep(g.op("Greater", {count, zero}, {}, i1), y);
   return g.cast(y, result);
 }

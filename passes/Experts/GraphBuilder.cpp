@@ -21,9 +21,8 @@ Location GraphBuilder::locationOf(StringRef name) {
   auto named = dyn_cast<NameLoc>(origin);
   if (!named || named.getName().empty())
     return origin;
-  std::string text = (named.getName().getValue() + "/" + name + "_" +
-                      Twine(counter++))
-                         .str();
+  std::string text =
+      (named.getName().getValue() + "/" + name + "_" + Twine(counter++)).str();
   return NameLoc::get(b.getStringAttr(text), named.getChildLoc());
 }
 
@@ -51,8 +50,8 @@ Operation *GraphBuilder::create(StringRef name, ArrayRef<Value> operands,
     SmallVector<int32_t> segments;
     for (auto [i, formal] : llvm::enumerate(signature->results)) {
       size_t left = resultElements.size() > i ? resultElements.size() - i : 0;
-      segments.push_back(
-          formal.kind == onnx::FormalKind::Variadic ? left : left > 0);
+      segments.push_back(formal.kind == onnx::FormalKind::Variadic ? left
+                                                                   : left > 0);
     }
     state.addAttribute("resultSegmentSizes", b.getDenseI32ArrayAttr(segments));
   }
@@ -77,10 +76,14 @@ Value GraphBuilder::op(StringRef name, ArrayRef<Value> operands,
 //===----------------------------------------------------------------------===//
 
 Value GraphBuilder::constant(ElementsAttr value) {
-  Operation *op = create("Constant", {}, value.getElementType(),
-                         b.getNamedAttr("value", value));
-  op->getResult(0).setType(value.getShapedType());
-  return op->getResult(0);
+  Value &known = constants[{b.getInsertionBlock(), value}];
+  if (!known) {
+    Operation *op = create("Constant", {}, value.getElementType(),
+                           b.getNamedAttr("value", value));
+    known = op->getResult(0);
+    known.setType(value.getShapedType());
+  }
+  return known;
 }
 
 Value GraphBuilder::ints(ArrayRef<int64_t> values) {
@@ -92,17 +95,15 @@ Value GraphBuilder::ints(ArrayRef<int64_t> values) {
 Value GraphBuilder::integer(int64_t value, Type element) {
   if (!element)
     element = b.getI64Type();
-  return constant(
-      DenseElementsAttr::get(RankedTensorType::get({}, element),
-                             ArrayRef<Attribute>(
-                                 b.getIntegerAttr(element, value))));
+  return constant(DenseElementsAttr::get(
+      RankedTensorType::get({}, element),
+      ArrayRef<Attribute>(b.getIntegerAttr(element, value))));
 }
 
 Value GraphBuilder::real(double value, Type element) {
-  return constant(
-      DenseElementsAttr::get(
-          RankedTensorType::get({}, element),
-          ArrayRef<Attribute>(b.getFloatAttr(element, value))));
+  return constant(DenseElementsAttr::get(
+      RankedTensorType::get({}, element),
+      ArrayRef<Attribute>(b.getFloatAttr(element, value))));
 }
 
 //===----------------------------------------------------------------------===//
@@ -265,5 +266,6 @@ Value GraphBuilder::inlineScalars(Region &region, ArrayRef<Value> arguments) {
   Value yielded = mapping.lookupOrDefault(block.getTerminator()->getOperand(0));
   if (full.contains(yielded))
     return yielded;
-  return op("Expand", {yielded, op("Shape", {arguments[0]}, {}, b.getI64Type())});
+  return op("Expand",
+            {yielded, op("Shape", {arguments[0]}, {}, b.getI64Type())});
 }

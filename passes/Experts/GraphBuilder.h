@@ -13,6 +13,7 @@
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Operation.h"
 #include "mlir/IR/Value.h"
+#include "llvm/ADT/DenseMap.h"
 #include <string>
 
 namespace moe {
@@ -38,7 +39,8 @@ public:
   /// The opset of ai.onnx that the graph should fit.
   const int64_t opset;
 
-  //===--- Operators -------------------------------------------------------===//
+  //===--- Operators
+  //-------------------------------------------------------===//
 
   /// Creates `onnx.NAME` with one result per element type. A null operand is
   /// left out. Regions are added empty.
@@ -60,7 +62,10 @@ public:
     return b.getNamedAttr(name, b.getStringAttr(value));
   }
 
-  //===--- Constants -------------------------------------------------------===//
+  //===--- Constants
+  //-------------------------------------------------------===//
+
+  // Equal constants of one block are one.
 
   /// A tensor of i64 of rank 1.
   mlir::Value ints(llvm::ArrayRef<int64_t> values);
@@ -70,7 +75,8 @@ public:
   mlir::Value real(double value, mlir::Type element);
   mlir::Value constant(mlir::ElementsAttr value);
 
-  //===--- What many decompositions need -----------------------------------===//
+  //===--- What many decompositions need
+  //-----------------------------------===//
 
   /// Nothing if the elements have the type already.
   mlir::Value cast(mlir::Value value, mlir::Type element);
@@ -110,6 +116,10 @@ private:
 
   mlir::Location origin;
   unsigned counter = 0;
+  /// The graph grows at the end of blocks, so a constant is there for all that
+  /// comes later in its block.
+  llvm::DenseMap<std::pair<mlir::Block *, mlir::Attribute>, mlir::Value>
+      constants;
 };
 
 mlir::Type getElement(mlir::Value value);

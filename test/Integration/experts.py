@@ -45,7 +45,7 @@ class Maker:
     def ids(self, experts, k, least=0):
         """Different experts in the slots of a token; below 0: left out."""
         choices = np.arange(least, experts)
-        return [np.array([self.random.permutation(choices)[:k]
+        return [np.array([np.maximum(self.random.permutation(choices)[:k], -1)
                           for _ in range(t)], np.int32).reshape(t, k)
                 for t in TOKENS]
 
@@ -107,7 +107,7 @@ def forms(graph):
             for scale_at, in_scale, biases in (("output", 1.0, True),
                                                ("input", 2.0, False)):
                 make = case(graph, f"{gate_up}, {layout}, {scale_at}")
-                bank = Bank(make.random, 4, 8, 6, 5, gate_up, layout, biases)
+                bank = Bank(make.random, 3, 8, 6, 5, gate_up, layout, biases)
                 run_experts(graph, make, bank, activation, scale_at=scale_at,
                             in_scale=in_scale)
             make = case(graph, f"{gate_up}, {layout}, dense")
@@ -563,8 +563,8 @@ def run_family(runner, name, graph):
         except Exception as error:  # whatever a runtime throws at us
             note(way, dict.fromkeys(problems, str(error)[:1500]))
 
-    def compiled(way, text, library):
-        made = runner.compile(text, library)
+    def compiled(way, text, library, *options):
+        made = runner.compile(text, library, *options)
         run(way, lambda variant: runner.run_compiled(graph, made, variant),
             True)
 
@@ -583,7 +583,8 @@ def run_family(runner, name, graph):
             text = runner.path(f"{name}-{form}.mlir")
             runner.tool("moe-opt", source, f"--moe-decompose=form={form}",
                         "-o", text)
-            compiled(f"{form} compiled", text, f"{name}-{form}")
+            # Graphs of many nodes: what is tested is not the code generator.
+            compiled(f"{form} compiled", text, f"{name}-{form}", "-O0")
 
         attempt(f"{form} in ONNX Runtime", exported)
         attempt(f"{form} compiled", lowered)
@@ -639,7 +640,7 @@ def main():
                 for number, (name, graph) in enumerate(bad_indices()):
                     try:
                         problems[name] = run_bad(runner, number, graph)
-                    except Failure as error:
+                    except Exception as error:
                         problems[name] = str(error)
             else:
                 graph = Graph()

@@ -222,9 +222,9 @@ class Runner:
             file.write(graph.module())
         return path
 
-    def compile(self, source, name):
+    def compile(self, source, name, *options):
         library = self.path(name + ".so")
-        self.tool("moe-compile", source, "-o", library)
+        self.tool("moe-compile", source, "-o", library, *options)
         return library
 
     def run_compiled(self, graph, library, variant, expect=0):
