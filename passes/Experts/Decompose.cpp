@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Remarks.h"
+#include "passes/Experts/DecomposeRouting.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -81,8 +82,11 @@ struct MoEDecompose : moe::impl::MoEDecomposeBase<MoEDecompose> {
   LogicalResult decompose(Operation *op);
 
   static constexpr llvm::StringLiteral kDecomposable[] = {
-      "moe.experts", "moe.dequantize", "moe.trivial_experts", "moe.mix",
-      "moe.switch"};
+      "moe.experts",         "moe.dequantize",
+      "moe.trivial_experts", "moe.mix",
+      "moe.switch",          "moe.route",
+      "moe.route_balanced",  "moe.soft_route",
+      "moe.load_stats"};
 };
 } // namespace
 
@@ -117,6 +121,26 @@ LogicalResult MoEDecompose::decompose(Operation *op) {
           })
           .Case([&](ir::MixOp mix) {
             results.push_back(decomposeMix(graph, mix));
+            return success();
+          })
+          .Case([&](ir::RouteOp route) {
+            results = decomposeRoute(graph, route);
+            return success();
+          })
+          .Case([&](ir::RouteBalancedOp route) {
+            results = decomposeRouteBalanced(graph, route);
+            return success();
+          })
+          .Case([&](ir::SoftRouteOp route) {
+            results = decomposeSoftRoute(graph, route);
+            return success();
+          })
+          .Case([&](ir::LoadStatsOp stats) {
+            FailureOr<SmallVector<Value>> sums =
+                decomposeLoadStats(graph, stats);
+            if (failed(sums))
+              return failure();
+            results = *sums;
             return success();
           })
           .Case([&](ir::SwitchOp choice) {

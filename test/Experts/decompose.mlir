@@ -1,9 +1,9 @@
 // The three graphs of moe.experts, and what all of them share.
-// RUN: moe-opt %s --split-input-file --moe-decompose=form=gather | FileCheck %s --check-prefixes=ALL,GATHER
-// RUN: moe-opt %s --split-input-file --moe-decompose=form=loop | FileCheck %s --check-prefixes=ALL,LOOP
-// RUN: moe-opt %s --split-input-file --moe-decompose=form=grouped | FileCheck %s --check-prefixes=ALL,GROUPED
+// RUN: moe-opt %s --split-input-file --moe-decompose="form=gather ops=moe.experts" | FileCheck %s --check-prefixes=ALL,GATHER
+// RUN: moe-opt %s --split-input-file --moe-decompose="form=loop ops=moe.experts" | FileCheck %s --check-prefixes=ALL,LOOP
+// RUN: moe-opt %s --split-input-file --moe-decompose="form=grouped ops=moe.experts" | FileCheck %s --check-prefixes=ALL,GROUPED
 // `grouped` is the default.
-// RUN: moe-opt %s --split-input-file --moe-decompose | FileCheck %s --check-prefixes=ALL,GROUPED
+// RUN: moe-opt %s --split-input-file --moe-decompose=ops=moe.experts | FileCheck %s --check-prefixes=ALL,GROUPED
 
 // Ids are looked up: -1 becomes 2, the key of slots that are left out; what is
 // below goes behind the end of the table, where a lookup fails.
