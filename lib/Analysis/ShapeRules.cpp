@@ -679,7 +679,8 @@ static void inferSkipSimplifiedNorm(NodeRef &node) {
 }
 
 /// The present caches have room for the longest of the past and the new keys;
-/// how much, total_sequence_length says at run time.
+/// how much, total_sequence_length says at run time. Window-sized ones keep
+/// their rows.
 static void inferGroupQueryAttention(NodeRef &node) {
   int64_t heads = node.getInt("num_heads", 0);
   int64_t keyHeads = node.getInt("kv_num_heads", 0);
@@ -692,15 +693,23 @@ static void inferGroupQueryAttention(NodeRef &node) {
   else // query, key and value are packed in one
     width = node.dims.floorDiv(query[2], ofInt(heads + 2 * keyHeads));
   setPlace(node, 0, {query[0], query[1], width * ofInt(heads)});
-  DimExpr total;
-  if (const ShapeValue *value = node.elements(6))
-    if (value->isSingle() && node.rank(3) == 4)
-      total = node.dims.max(value->elements[0], node.extents(3)[2]);
+  DimExpr rows;
+  const ShapeValue *value = node.elements(6);
+  bool hasPast = node.has(3);
+  if (node.getInt("sliding_window_cache", 0) != 0) {
+    if (node.rank(3) == 4)
+      rows = node.extents(3)[2];
+  } else if (value && value->isSingle()) {
+    if (!hasPast)
+      rows = value->elements[0];
+    else if (node.rank(3) == 4)
+      rows = node.dims.max(value->elements[0], node.extents(3)[2]);
+  }
   DimExpr stored = width;
   if (node.rank(3) == 4)
     stored = node.extents(3)[3];
   for (unsigned place : {1u, 2u})
-    setPlace(node, place, {query[0], ofInt(keyHeads), total, stored});
+    setPlace(node, place, {query[0], ofInt(keyHeads), rows, stored});
   setPlace(node, 3, {query[0], ofInt(heads), query[1], DimExpr()});
 }
 

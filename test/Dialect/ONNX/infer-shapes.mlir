@@ -205,3 +205,22 @@ func.func @contrib(%x: tensor<?x?x64xf32> {onnx.dims = ["b", "s", ""]}, %g: tens
   %0, %1 = onnx_ms.SkipSimplifiedLayerNormalization(%x, %x, %g) : (tensor<?x?x64xf32>, tensor<?x?x64xf32>, tensor<64xf32>) -> (tensor<*xf32>, _, _, tensor<*xf32>)
   return %1 : tensor<*xf32>
 }
+
+// -----
+
+// The present is as long as the total, or as the past if that has room; a
+// window-sized one keeps its rows.
+// CHECK-LABEL: func.func @group_query
+func.func @group_query(%x: tensor<?x?x32xf32> {onnx.dims = ["b", "s", ""]}, %k: tensor<?x1x?x8xf32> {onnx.dims = ["b", "", "past", ""]}, %mask: tensor<?x?xi64> {onnx.dims = ["b", "total"]}, %n: tensor<?xi32> {onnx.dims = ["b"]}) {
+  %axis = onnx.Constant() {value = dense<1> : tensor<i64>} : () -> tensor<i64>
+  %shape = onnx.Shape(%mask) : (tensor<?x?xi64>) -> tensor<2xi64>
+  %length = onnx.Gather(%shape, %axis) : (tensor<2xi64>, tensor<i64>) -> tensor<i64>
+  %t = onnx.Cast(%length) {to = 6 : i64} : (tensor<i64>) -> tensor<i32>
+  // CHECK: GroupQueryAttention{{.*}}{{\[\[}}"b", "s", ""], ["b", "", "total", ""], ["b", "", "total", ""]]{{.*}} -> (tensor<?x?x16xf32>, tensor<?x1x?x8xf32>, tensor<?x1x?x8xf32>)
+  %0:3 = onnx_ms.GroupQueryAttention(%x, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<?x?x32xf32>, tensor<?xi32>, tensor<i32>) -> (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>)
+  // CHECK: GroupQueryAttention{{.*}}{{\[\[}}"b", "s", ""], ["b", "", "max(past,total)", ""], ["b", "", "max(past,total)", ""]]
+  %1:3 = onnx_ms.GroupQueryAttention(%x, _, _, %k, %k, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<?x?x32xf32>, tensor<?x1x?x8xf32>, tensor<?x1x?x8xf32>, tensor<?xi32>, tensor<i32>) -> (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>)
+  // CHECK: GroupQueryAttention{{.*}}{{\[\[}}"b", "s", ""], ["b", "", "past", ""], ["b", "", "past", ""]]
+  %2:3 = onnx_ms.GroupQueryAttention(%x, _, _, %k, %k, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64, local_window_size = 4 : i64, sliding_window_cache = 1 : i64} : (tensor<?x?x32xf32>, tensor<?x1x?x8xf32>, tensor<?x1x?x8xf32>, tensor<?xi32>, tensor<i32>) -> (tensor<*xf32>, tensor<*xf32>, tensor<*xf32>)
+  return
+}

@@ -624,3 +624,475 @@ func.func @group_query(%q: tensor<1x4x24xf32>, %n: tensor<1xi32>, %t: tensor<i32
   %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 4 : i64, kv_num_heads = 3 : i64} : (tensor<1x4x24xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
   return
 }
+
+// -----
+
+func.func @group_query_width(%q: tensor<1x4x30xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'query' has width 30, a multiple of 4 heads is accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x30xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_rank(%q: tensor<4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'query' has rank 2, rank 3 is accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<4x32xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_key_alone(%q: tensor<1x4x32xf32>, %k: tensor<1x4x16xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{has operand 'key' without operand 'value'; both or none are accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, %k, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x4x16xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_key_tokens(%q: tensor<1x4x32xf32>, %k: tensor<1x3x16xf32>, %v: tensor<1x3x16xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'query' has extent 4 in dimension 1, operand 'key' has 3 in dimension 1; they must be equal}}
+  %0 = onnx_ms.GroupQueryAttention(%q, %k, %v, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x3x16xf32>, tensor<1x3x16xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_key_width(%q: tensor<1x4x32xf32>, %k: tensor<1x4x16xf32>, %v: tensor<1x4x8xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'value' has extent 8 in dimension 2, 16 is accepted (kv_num_heads heads as wide as a query's)}}
+  %0 = onnx_ms.GroupQueryAttention(%q, %k, %v, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x4x16xf32>, tensor<1x4x8xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_lengths_rank(%q: tensor<1x4x32xf32>, %n: tensor<i32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'seqlens_k' has rank 0, rank 1 or 2 is accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<i32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_lengths(%q: tensor<1x4x32xf32>, %n: tensor<2xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'query' has extent 1 in dimension 0, operand 'seqlens_k' has 2 in dimension 0; they must be equal}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<2xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_lengths_columns(%q: tensor<1x4x32xf32>, %n: tensor<1x2xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'seqlens_k' has extent 2 in dimension 1, 1 is accepted (one per entry)}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x2xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_total(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<2xi32>) {
+  // expected-error @below {{operand 'total_sequence_length' has type 'tensor<2xi32>', a tensor of one element is accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<2xi32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_past_alone(%q: tensor<1x4x32xf32>, %k: tensor<1x1x6x8xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{has operand 'past_key' without operand 'past_value'; both or none are accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, %k, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x1x6x8xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_past_rank(%q: tensor<1x4x32xf32>, %k: tensor<1x1x6x8xf32>, %v: tensor<1x1x6xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'past_value' has rank 3, rank 4 is accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, %k, %v, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x1x6x8xf32>, tensor<1x1x6xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_past_heads(%q: tensor<1x4x32xf32>, %k: tensor<1x2x6x8xf32>, %v: tensor<1x1x6x8xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'past_key' has extent 2 in dimension 1, 1 is accepted (kv_num_heads)}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, %k, %v, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x2x6x8xf32>, tensor<1x1x6x8xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_past_width(%q: tensor<1x4x32xf32>, %k: tensor<1x1x6x16xf32>, %v: tensor<1x1x6x8xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'past_key' has extent 16 in dimension 3, 8 is accepted (the width of a head)}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, %k, %v, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x1x6x16xf32>, tensor<1x1x6x8xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_past_rows(%q: tensor<1x4x32xf32>, %k: tensor<1x1x6x8xf32>, %v: tensor<1x1x5x8xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'past_key' has extent 6 in dimension 2, operand 'past_value' has 5 in dimension 2; they must be equal}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, %k, %v, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x1x6x8xf32>, tensor<1x1x5x8xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_window(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{local_window_size = 0, 1 or more, or -1 for none, is accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64, local_window_size = 0 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_causal(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{causal = 2, 0 or 1 is accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64, causal = 2 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_window_causal(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{local_window_size = 4 with causal = 0; -1 is accepted there}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64, causal = 0 : i64, local_window_size = 4 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_cache_window(%q: tensor<1x4x32xf32>, %k: tensor<1x1x6x8xf32>, %v: tensor<1x1x6x8xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{sliding_window_cache = 1 with local_window_size = -1; 1 or more is accepted there}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, %k, %v, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64, sliding_window_cache = 1 : i64} : (tensor<1x4x32xf32>, tensor<1x1x6x8xf32>, tensor<1x1x6x8xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_cache_past(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{sliding_window_cache = 1 without 'past_key'}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64, sliding_window_cache = 1 : i64, local_window_size = 4 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_cache_rows(%q: tensor<1x4x32xf32>, %k: tensor<1x1x6x8xf32>, %v: tensor<1x1x6x8xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{operand 'past_key' has 6 rows, at least local_window_size = 7 are accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, %k, %v, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64, sliding_window_cache = 1 : i64, local_window_size = 7 : i64} : (tensor<1x4x32xf32>, tensor<1x1x6x8xf32>, tensor<1x1x6x8xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_rotary(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>) {
+  // expected-error @below {{do_rotary = 1 without 'cos_cache' and 'sin_cache'; both are needed}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t) {num_heads = 2 : i64, kv_num_heads = 1 : i64, do_rotary = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_cos(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %c: tensor<9x4xf32>) {
+  // expected-error @below {{has operand 'cos_cache' without operand 'sin_cache'; both or none are accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, %c) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<9x4xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_angles(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %c: tensor<9x8xf32>, %s: tensor<9x8xf32>) {
+  // expected-error @below {{operand 'cos_cache' has 8 columns, 1 to 4 (half the width of a head) are accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, %c, %s) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<9x8xf32>, tensor<9x8xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_angle_rows(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %c: tensor<9x4xf32>, %s: tensor<8x4xf32>) {
+  // expected-error @below {{operand 'cos_cache' has extent 9 in dimension 0, operand 'sin_cache' has 8 in dimension 0; they must be equal}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, %c, %s) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<9x4xf32>, tensor<8x4xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_positions(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %p: tensor<1x3xi64>) {
+  // expected-error @below {{operand 'query' has extent 4 in dimension 1, operand 'position_ids' has 3 in dimension 1; they must be equal}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, _, _, %p) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<1x3xi64>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_bias(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %b: tensor<4x4xf32>) {
+  // expected-error @below {{operand 'attention_bias' has rank 2, rank 4 is accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, _, _, _, %b) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<4x4xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_bias_heads(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %b: tensor<1x3x4x4xf32>) {
+  // expected-error @below {{operand 'attention_bias' has extent 3 in dimension 1, 1 or num_heads = 2 is accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, _, _, _, %b) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<1x3x4x4xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_bias_batch(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %b: tensor<2x1x4x4xf32>) {
+  // expected-error @below {{operand 'query' has extent 1 in dimension 0, operand 'attention_bias' has 2 in dimension 0; they must be equal}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, _, _, _, %b) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<2x1x4x4xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_sink(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %h: tensor<3xf32>) {
+  // expected-error @below {{operand 'head_sink' has extent 3 in dimension 0, 2 is accepted (num_heads)}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, _, _, _, _, %h) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<3xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_norms(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %w: tensor<8xf32>) {
+  // expected-error @below {{has operand 'q_norm_weight' without operand 'k_norm_weight'; both or none are accepted}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, _, _, _, _, _, _, _, %w) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<8xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_norm_width(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %w: tensor<8xf32>, %x: tensor<4xf32>) {
+  // expected-error @below {{operand 'k_norm_weight' has extent 4 in dimension 0, 8 is accepted (the width of a head)}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, _, _, _, _, _, _, _, %w, %x) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<8xf32>, tensor<4xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @group_query_chunks(%q: tensor<1x4x32xf32>, %n: tensor<1xi32>, %t: tensor<i32>, %l: tensor<1xi32>) {
+  // expected-error @below {{'query_seqlens' is accepted with 'past_key', 'past_value' and causal = 1 only}}
+  %0 = onnx_ms.GroupQueryAttention(%q, _, _, _, _, %n, %t, _, _, _, _, _, _, _, _, _, %l) {num_heads = 2 : i64, kv_num_heads = 1 : i64} : (tensor<1x4x32xf32>, tensor<1xi32>, tensor<i32>, tensor<1xi32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_tokens(%x: tensor<5x8xf32>, %p: tensor<6x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x8x16xf32>) {
+  // expected-error @below {{operand 'input' has extent 5 in dimension 0, operand 'router_probs' has 6 in dimension 0; they must be equal}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, _, %w2) : (tensor<5x8xf32>, tensor<6x4xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_tokens_rank_3(%x: tensor<2x3x8xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x8x16xf32>) {
+  // expected-error @below {{operand 'router_probs' has extent 5 in dimension 0, 6 is accepted (a row for each token of operand 'input')}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, _, %w2) : (tensor<2x3x8xf32>, tensor<5x4xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_fusion(%x: tensor<5x8xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x8x16xf32>) {
+  // expected-error @below {{swiglu_fusion = 3, 0, 1 or 2 is accepted}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, _, %w2) {swiglu_fusion = 3 : i64} : (tensor<5x8xf32>, tensor<5x4xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_inner(%x: tensor<5x8xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x8x12xf32>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has extent 16 in dimension 1, 12 is accepted (the inner width of fc2)}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, _, %w2) : (tensor<5x8xf32>, tensor<5x4xf32>, tensor<4x16x8xf32>, tensor<4x8x12xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_fused(%x: tensor<5x8xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x8x16xf32>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has extent 16 in dimension 1, 32 is accepted (gates and ups of the width of fc2)}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, _, %w2) {activation_type = "swiglu", swiglu_fusion = 1 : i64} : (tensor<5x8xf32>, tensor<5x4xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_bias(%x: tensor<5x8xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x16x8xf32>, %b1: tensor<4x8xf32>, %w2: tensor<4x8x16xf32>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has extent 16 in dimension 1, operand 'fc1_experts_bias' has 8 in dimension 1; they must be equal}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, %b1, %w2) : (tensor<5x8xf32>, tensor<5x4xf32>, tensor<4x16x8xf32>, tensor<4x8xf32>, tensor<4x8x16xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_bias2(%x: tensor<5x8xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x8x16xf32>, %b2: tensor<4x16xf32>) {
+  // expected-error @below {{operand 'fc2_experts_weights' has extent 8 in dimension 1, operand 'fc2_experts_bias' has 16 in dimension 1; they must be equal}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, _, %w2, %b2) : (tensor<5x8xf32>, tensor<5x4xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>, tensor<4x16xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_fc3(%x: tensor<5x8xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x8x16xf32>, %w3: tensor<4x8x8xf32>) {
+  // expected-error @below {{operand 'fc2_experts_weights' has extent 16 in dimension 2, operand 'fc3_experts_weights' has 8 in dimension 1; they must be equal}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, _, %w2, _, %w3) : (tensor<5x8xf32>, tensor<5x4xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>, tensor<4x8x8xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_fc3_in(%x: tensor<5x8xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x8x16xf32>, %w3: tensor<4x16x16xf32>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has extent 8 in dimension 2, operand 'fc3_experts_weights' has 16 in dimension 2; they must be equal}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, _, %w2, _, %w3) : (tensor<5x8xf32>, tensor<5x4xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>, tensor<4x16x16xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @moe_fc3_bias(%x: tensor<5x8xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x16x8xf32>, %w2: tensor<4x8x16xf32>, %w3: tensor<4x16x8xf32>, %b3: tensor<4x8xf32>) {
+  // expected-error @below {{operand 'fc2_experts_weights' has extent 16 in dimension 2, operand 'fc3_experts_bias' has 8 in dimension 1; they must be equal}}
+  %0 = onnx_ms.MoE(%x, %p, %w1, _, %w2, _, %w3, %b3) : (tensor<5x8xf32>, tensor<5x4xf32>, tensor<4x16x8xf32>, tensor<4x8x16xf32>, tensor<4x16x8xf32>, tensor<4x8xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_bits(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32xf32>) {
+  // expected-error @below {{has weights of 5 bits, 2, 3, 4 or 8 is accepted}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) {expert_weight_bits = 5 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64xf32>, tensor<4x32x32xui8>, tensor<4x32xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_own_bits(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32xf32>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has extent 16 in dimension 2, 32 is accepted (8 bits for each column of the bank)}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) {fc1_expert_weight_bits = 8 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64xf32>, tensor<4x32x32xui8>, tensor<4x32xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_rows(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64xf32>, %w2: tensor<4x16x32xui8>, %s2: tensor<4x16xf32>) {
+  // expected-error @below {{operand 'fc2_experts_weights' has extent 16 in dimension 1, 32 is accepted (rows of the bank)}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64xf32>, tensor<4x16x32xui8>, tensor<4x16xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_odd(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x63x16xui8>, %s1: tensor<4x63xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32xf32>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has extent 63 in dimension 1, an even number (gates and ups) is accepted}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) {activation_type = "geglu", swiglu_fusion = 2 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x63x16xui8>, tensor<4x63xf32>, tensor<4x32x32xui8>, tensor<4x32xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_scale_rank(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32xf32>) {
+  // expected-error @below {{operand 'fc1_scales' has rank 2, rank 3 is accepted}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) {block_size = 16 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64xf32>, tensor<4x32x32xui8>, tensor<4x32xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_scale_rows(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x32xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32xf32>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has extent 64 in dimension 1, operand 'fc1_scales' has 32 in dimension 1; they must be equal}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x32xf32>, tensor<4x32x32xui8>, tensor<4x32xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_block(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64x2xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32x4xf32>) {
+  // expected-error @below {{block_size = 24, a power of two from 16 on is accepted}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) {block_size = 24 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64x2xf32>, tensor<4x32x32xui8>, tensor<4x32x4xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_blocks(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64x3xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32x4xf32>) {
+  // expected-error @below {{operand 'fc1_scales' has extent 3 in dimension 2, 2 is accepted (blocks of a row)}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) {block_size = 16 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64x3xf32>, tensor<4x32x32xui8>, tensor<4x32x4xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_columns(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64x1xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32x1xf32>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has 32 columns, a multiple of block_size = 64 is accepted}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) {block_size = 64 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64x1xf32>, tensor<4x32x32xui8>, tensor<4x32x1xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_zeros(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32xf32>, %z1: tensor<4x64xui8>) {
+  // expected-error @below {{operand 'fc1_zero_points' has extent 64 in dimension 1, 32 is accepted (4 bits for each row of the bank)}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2, _, _, _, _, %z1) : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64xf32>, tensor<4x32x32xui8>, tensor<4x32xf32>, tensor<4x64xui8>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_zeros_rank(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64x2xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32x4xf32>, %z1: tensor<4x32xui8>) {
+  // expected-error @below {{operand 'fc1_zero_points' has rank 2, rank 3 is accepted}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2, _, _, _, _, %z1) {block_size = 16 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64x2xf32>, tensor<4x32x32xui8>, tensor<4x32x4xf32>, tensor<4x32xui8>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_zeros_rows(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64x2xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32x4xf32>, %z1: tensor<4x32x1xui8>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has extent 64 in dimension 1, operand 'fc1_zero_points' has 32 in dimension 1; they must be equal}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2, _, _, _, _, %z1) {block_size = 16 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64x2xf32>, tensor<4x32x32xui8>, tensor<4x32x4xf32>, tensor<4x32x1xui8>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_zeros_blocks(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64x2xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32x4xf32>, %z2: tensor<4x32x4xui8>) {
+  // expected-error @below {{operand 'fc2_zero_points' has extent 4 in dimension 2, 2 is accepted (4 bits for each block of a row)}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2, _, _, _, _, _, %z2) {block_size = 16 : i64} : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64x2xf32>, tensor<4x32x32xui8>, tensor<4x32x4xf32>, tensor<4x32x4xui8>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_bias(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64xf32>, %b1: tensor<4x32xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32xf32>) {
+  // expected-error @below {{operand 'fc1_experts_weights' has extent 64 in dimension 1, operand 'fc1_experts_bias' has 32 in dimension 1; they must be equal}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, %b1, %w2, %s2) : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64xf32>, tensor<4x32xf32>, tensor<4x32x32xui8>, tensor<4x32xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_experts(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<3x32xf32>) {
+  // expected-error @below {{operand 'router_probs' has extent 4 in dimension 1, operand 'fc2_scales' has 3 in dimension 0; they must be equal}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2) : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64xf32>, tensor<4x32x32xui8>, tensor<3x32xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_mix(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32xf32>, %r: tensor<5x8xf32>) {
+  // expected-error @below {{operand 'router_probs' has extent 4 in dimension 1, operand 'router_weights' has 8 in dimension 1; they must be equal}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2, _, _, _, _, _, _, _, %r) : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64xf32>, tensor<4x32x32xui8>, tensor<4x32xf32>, tensor<5x8xf32>) -> tensor<*xf32>
+  return
+}
+
+// -----
+
+func.func @qmoe_mix_rows(%x: tensor<5x32xf32>, %p: tensor<5x4xf32>, %w1: tensor<4x64x16xui8>, %s1: tensor<4x64xf32>, %w2: tensor<4x32x32xui8>, %s2: tensor<4x32xf32>, %r: tensor<1x4xf32>) {
+  // expected-error @below {{operand 'router_probs' has extent 5 in dimension 0, operand 'router_weights' has 1 in dimension 0; they must be equal}}
+  %0 = onnx_ms.QMoE(%x, %p, %w1, %s1, _, %w2, %s2, _, _, _, _, _, _, _, %r) : (tensor<5x32xf32>, tensor<5x4xf32>, tensor<4x64x16xui8>, tensor<4x64xf32>, tensor<4x32x32xui8>, tensor<4x32xf32>, tensor<1x4xf32>) -> tensor<*xf32>
+  return
+}
