@@ -29,6 +29,7 @@ const LoweringTable &LoweringTable::get() {
     registerReduction(*built);
     registerNormalization(*built);
     registerContraction(*built);
+    registerAttention(*built);
     registerConvolution(*built);
     registerPooling(*built);
     registerRecurrent(*built);

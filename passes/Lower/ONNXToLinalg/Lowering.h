@@ -68,6 +68,7 @@ void registerSelection(LoweringTable &table);
 void registerReduction(LoweringTable &table);
 void registerNormalization(LoweringTable &table);
 void registerContraction(LoweringTable &table);
+void registerAttention(LoweringTable &table);
 void registerConvolution(LoweringTable &table);
 void registerPooling(LoweringTable &table);
 void registerRecurrent(LoweringTable &table);
