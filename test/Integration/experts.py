@@ -316,25 +316,27 @@ def properties(graph):
                 1e-6, 1e-6)
 
 
+def add_trivial(graph, make, kinds, first, x, i, w, in_scale=1.0):
+    """Adds moe.trivial_experts; the result and what it must be."""
+    n = kinds.count("constant")
+    constants = make.random.standard_normal((n, 8)).astype(np.float32)
+    mixers = make.random.standard_normal((n, 2, 8)).astype(np.float32)
+    text = (f"moe.trivial_experts {x.name} route({i.name}, {w.name} : "
+            f"{i.type}, {w.type})")
+    if n:
+        a, b = graph.constant(constants), graph.constant(mixers)
+        text += (f" constants({a.name} : {a.type}) mixers({b.name} : "
+                 f"{b.type})")
+    named = ", ".join(f"#moe.kind<{kind}>" for kind in kinds)
+    text += (f" {{first = {first} : i64, kinds = [{named}], in_scale = "
+             f"{in_scale:.6e} : f64}} : {x.type}")
+    y = graph.text(text, x.dtype, x.shape)
+    return y, lambda x, i, w: oracle.trivial_experts(
+        x, i, w, first, kinds, constants, mixers, in_scale)
+
+
 def trivial(graph):
     """moe.trivial_experts, alone and beside a bank."""
-    def add(make, kinds, first, x, i, w, in_scale=1.0):
-        n = kinds.count("constant")
-        constants = make.random.standard_normal((n, 8)).astype(np.float32)
-        mixers = make.random.standard_normal((n, 2, 8)).astype(np.float32)
-        text = (f"moe.trivial_experts {x.name} route({i.name}, {w.name} : "
-                f"{i.type}, {w.type})")
-        if n:
-            a, b = graph.constant(constants), graph.constant(mixers)
-            text += (f" constants({a.name} : {a.type}) mixers({b.name} : "
-                     f"{b.type})")
-        named = ", ".join(f"#moe.kind<{kind}>" for kind in kinds)
-        text += (f" {{first = {first} : i64, kinds = [{named}], in_scale = "
-                 f"{in_scale:.6e} : f64}} : {x.type}")
-        y = graph.text(text, x.dtype, x.shape)
-        return y, lambda x, i, w: oracle.trivial_experts(
-            x, i, w, first, kinds, constants, mixers, in_scale)
-
     for kinds, first in ((["copy"], 4), (["zero"], 4), (["constant"], 0),
                          (["copy", "copy", "copy"], 3),
                          (["copy", "zero", "copy", "constant"], 2),
@@ -344,9 +346,9 @@ def trivial(graph):
             arrays = make.tokens(8, dtype)
             ids = make.ids(first + len(kinds) + 1, 3, -1)
             weights, name = make.weights(3), f"{len(graph.inputs)}T"
-            y, want = add(make, kinds, first, graph.input(arrays, name),
-                          graph.input(ids, name), graph.input(weights, name),
-                          2.0)
+            y, want = add_trivial(
+                graph, make, kinds, first, graph.input(arrays, name),
+                graph.input(ids, name), graph.input(weights, name), 2.0)
             tolerance = 2e-5 if dtype == np.float32 else 2e-3
             graph.output(y, each(want, arrays, ids, weights), tolerance,
                          tolerance)
@@ -356,46 +358,197 @@ def trivial(graph):
     name = f"{len(graph.inputs)}T"
     x, w = graph.input(arrays, name), graph.input(weights, name)
     all_copy = graph.input([np.full((t, 1), 4, np.int32) for t in TOKENS], name)
-    y, _ = add(make, ["copy"], 4, x, all_copy, w, 2.0)
+    y, _ = add_trivial(graph, make, ["copy"], 4, x, all_copy, w, 2.0)
     graph.output(y, each(lambda x, w: 2.0 * x * w, arrays, weights), 1e-6, 1e-6)
     graph.case = "I-7 zero experts only: y = 0"
-    y, _ = add(make, ["zero"], 4, x, all_copy, w)
+    y, _ = add_trivial(graph, make, ["zero"], 4, x, all_copy, w)
     graph.output(y, [np.zeros((t, 8)) for t in TOKENS], 0, 0)
 
     make = case(graph, "infinite tokens without such an expert stay 0")
     arrays = [np.full((t, 8), np.inf, np.float32) for t in TOKENS]
     name = f"{len(graph.inputs)}T"
     ids = [np.zeros((t, 2), np.int32) for t in TOKENS]
-    y, _ = add(make, ["copy", "constant"], 2, graph.input(arrays, name),
-               graph.input(ids, name), graph.input(make.weights(2), name))
+    y, _ = add_trivial(
+        graph, make, ["copy", "constant"], 2, graph.input(arrays, name),
+        graph.input(ids, name), graph.input(make.weights(2), name))
     graph.output(y, [np.zeros((t, 8)) for t in TOKENS], 0, 0)
 
-    # I-5: blocks of MoE++ in the eight settings of its gating, from logits
-    # (the routers are in experts_routing.py).
+
+def margin(scores, k):
+    """Scores whose best k are that clearly: a near-tie decides nothing."""
+    best = np.sort(scores, 1)[:, ::-1]
+    assert not (best[:, k - 1] - best[:, k] < 1e-4).any(), "near-tie"
+
+
+def blocks(graph):
+    """Routers and experts together, as models have them."""
+    f32 = np.float32
+
+    def linear(x, matrix):
+        return graph.onnx("MatMul", [x, graph.constant(matrix.T)], f32,
+                          [x.shape[0], len(matrix)])
+
+    def matrix(make, rows, columns):
+        return make.random.standard_normal((rows, columns)).astype(f32)
+
+    # Permuting the rows of the router with the experts changes nothing.
+    make = case(graph, "experts permuted with their router")
+    bank = Bank(make.random, 5, 8, 6, gate_up="concat")
+    router, arrays = 3 * matrix(make, 5, 8), make.tokens(8)
+    x = graph.input(arrays, f"{len(graph.inputs)}T")
+    order, results = make.random.permutation(5), []
+    for chosen in (np.arange(5), order):
+        i, w = graph.route(linear(x, router[chosen]), 2, ", norm = sum")
+        results.append(graph.experts(x, i, w, bank.pick(chosen), "swiglu"))
+    graph.equal(*results, 2e-5, 2e-5)
+
+    def mixtral(x):
+        logits = x @ router.T.astype(float)
+        margin(logits, 2)
+        ids = np.argsort(-logits, 1, kind="stable")[:, :2]
+        weights = oracle.softmax(np.take_along_axis(logits, ids, 1))
+        return oracle.experts(x, ids, weights, bank, "swiglu")
+
+    graph.output(results[0], each(mixtral, arrays))
+
+    # I-5: MoE++ in the eight settings of its gating. Two layers; the logits of
+    # the second one also see those of the first, and both routers have a
+    # hidden layer.
+    kinds = ["constant", "constant", "copy", "zero"]
     for mode in range(8):
-        mixtral, normed, no_mul = mode & 1, mode & 2, mode & 4
+        mixtral_gate, normed, no_mul = mode & 1, mode & 2, mode & 4
         make = case(graph, "I-5 MoE++"
-                    + (", Mixtral's gating" if mixtral else "")
+                    + (", Mixtral's gating" if mixtral_gate else "")
                     + (", normed logits" if normed else "")
                     + (", input not doubled" if no_mul else ""))
-        kinds = ["constant", "constant", "copy", "zero"]
-        bank = Bank(make.random, 4, 8, 6, gate_up="concat", biases=False)
+        in_scale = 1.0 if mixtral_gate or no_mul else 2.0
+        routing = (", score_on = selected" if mixtral_gate else
+                   ", norm = sum, null_before_norm = [7]")
+        routing += ", logit_std = 1.5" if normed else ""
         arrays = make.tokens(8)
-        logits = [make.random.standard_normal((t, 8)) for t in TOKENS]
-        routed = [oracle.moepp_route(l, 2, 7, mixtral, 1.5 if normed else 0)
-                  for l in logits]
-        ids = [i.astype(np.int32) for i, _ in routed]
-        weights = [w.astype(np.float32) for _, w in routed]
-        in_scale = 1.0 if mixtral or no_mul else 2.0
-        name = f"{len(graph.inputs)}T"
-        x, i, w = (graph.input(values, name)
-                   for values in (arrays, ids, weights))
-        y = graph.experts(x, i, w, bank, "swiglu", in_scale, logical=8)
-        z, want = add(make, kinds, 4, x, i, w, in_scale)
-        total = graph.onnx("Add", [y, z], np.float32, [None, 8])
-        graph.output(total, each(lambda x, i, w: oracle.experts(
-            x, i, w, bank, "swiglu", in_scale) + want(x, i, w),
-                                 arrays, ids, weights))
+        value = x = graph.input(arrays, f"{len(graph.inputs)}T")
+        wants, before, want_before = arrays, None, None
+        for layer in range(2):
+            hidden, out = matrix(make, 16, 8), matrix(make, 8, 16)
+            logits = linear(graph.onnx("Tanh", [linear(value, hidden)], f32,
+                                       [None, 16]), out)
+            want_logits = [np.tanh(a @ hidden.T.astype(float)) @ out.T
+                           for a in wants]
+            if layer:
+                residual = matrix(make, 8, 8)
+                logits = graph.onnx("Add", [logits, linear(before, residual)],
+                                    f32, [None, 8])
+                want_logits = each(lambda l, b: l + b @ residual.T, want_logits,
+                                   want_before)
+            before, want_before = logits, want_logits
+            i, w = graph.route(logits, 2, routing)
+            bank = Bank(make.random, 4, 8, 6, gate_up="concat", biases=False)
+            y = graph.experts(value, i, w, bank, "swiglu", in_scale, logical=8)
+            z, want = add_trivial(graph, make, kinds, 4, value, i, w, in_scale)
+
+            def block(x, l):
+                margin(l, 2)
+                ids, weights = oracle.moepp_route(l, 2, 7, mixtral_gate,
+                                                  1.5 if normed else 0)
+                return oracle.experts(x, ids, weights, bank, "swiglu",
+                                      in_scale) + want(x, ids, weights)
+
+            value = graph.onnx("Add", [y, z], f32, [None, 8])
+            wants = each(block, wants, want_logits)
+            graph.output(value, wants, 1e-4, 1e-4)
+
+    make = case(graph, "I-8 slots of the bank are those below 4")
+    ids, weights = make.ids(8, 2), make.weights(2)
+    name = f"{len(graph.inputs)}T"
+    i, w = graph.input(ids, name), graph.input(weights, name)
+    probs = graph.input([np.ones((t, 8), f32) for t in TOKENS], name)
+    counts, sums, _ = graph.texts(
+        f"moe.load_stats {i.name}, {w.name} probs({probs.name} : {probs.type})"
+        f" : {i.type}, {w.type} -> tensor<8xi64>, tensor<8xf64>, tensor<8xf64>",
+        (np.int64, [8]), (np.float64, [8]), (np.float64, [8]))
+    graph.output(counts, [np.bincount(a.ravel(), minlength=8) for a in ids],
+                 0, 0)
+    graph.output(sums, each(lambda a, b: np.bincount(
+        a.ravel(), b.ravel().astype(float), 8), ids, weights))
+
+    # I-9: a residual of 0 leaves the layers independent.
+    make = case(graph, "I-9 residual of 0 between routers")
+    bank = Bank(make.random, 4, 8, 6, gate_up="concat")
+    x = graph.input(make.tokens(8), f"{len(graph.inputs)}T")
+    first, second = (linear(x, matrix(make, 4, 8)) for _ in range(2))
+    none = linear(first, np.zeros((4, 4), f32))
+    joined = graph.onnx("Add", [second, none], f32, [None, 4])
+    results = [graph.experts(x, *graph.route(logits, 2, ", norm = sum"), bank,
+                             "swiglu") for logits in (second, joined)]
+    graph.equal(*results)
+
+    # I-20: experts that may take every token take every token.
+    make = case(graph, "I-20 expert choice of all tokens is dense")
+    bank = Bank(make.random, 3, 8, 6, gate_up="concat")
+    router, arrays, places = matrix(make, 3, 8), make.tokens(8), 40
+    x = graph.input(arrays, f"{len(graph.inputs)}T")
+    logits = linear(x, router)
+    tokens, weights = graph.texts(
+        f"moe.route_balanced {logits.name} {{method = "
+        f"#moe.method<expert_choice>, capacity = {places} : i64}} : "
+        f"{logits.type} -> tensor<3x{places}xi32>, tensor<3x{places}xf32>",
+        (np.int32, [3, places]), (f32, [3, places]))
+    rows = 3 * places
+    column = graph.constant(np.array([rows, 1], np.int64))
+    minus = graph.constant(np.array([[-1]], np.int32))
+    one = graph.constant(np.array([1], np.int32))
+    tokens = graph.onnx("Reshape", [tokens, column], np.int32, [rows, 1])
+    weights = graph.onnx("Reshape", [weights, column], f32, [rows, 1])
+    owner = graph.constant(np.repeat(np.arange(3, dtype=np.int32),
+                                     places)[:, None])
+    empty = graph.onnx("Equal", [tokens, minus], bool, [rows, 1])
+    i = graph.onnx("Where", [empty, minus, owner], np.int32, [rows, 1])
+    # Row 0 stands for the token of an empty place.
+    nobody = graph.constant(np.zeros((1, 8), f32))
+    padded = graph.onnx("Concat", [nobody, x], f32, [None, 8],
+                        "axis = 0 : i64")
+    at = graph.cast(graph.onnx("Add", [tokens, one], np.int32, [rows, 1]),
+                    np.int64)
+    taken = graph.onnx("GatherND", [padded, at], f32, [rows, 8])
+    given = graph.experts(taken, i, weights, bank, "swiglu")
+    zeros = graph.onnx("Mul", [padded, graph.constant(
+        np.zeros(1, f32))], f32, [None, 8])
+    total = graph.onnx("ScatterND", [zeros, at, given], f32, [None, 8],
+                       'reduction = "add"')
+    bounds = [graph.constant(np.array([n], np.int64)) for n in (1, 1 << 40, 0)]
+    y = graph.onnx("Slice", [total, *bounds], f32, [None, 8])
+    everything = [np.tile(np.arange(3), (t, 1)) for t in TOKENS]
+    graph.output(y, each(lambda x, i: oracle.experts(
+        x, i, oracle.softmax(x @ router.T.astype(float)), bank, "swiglu"),
+                         arrays, everything))
+
+    # I-21: mixtures of tokens through experts; two slots for each of three.
+    make = case(graph, "I-21 SoftMoE")
+    bank = Bank(make.random, 3, 8, 6, gate_up="concat")
+    router, arrays = matrix(make, 6, 8), make.tokens(8)
+    x = graph.input(arrays, f"{len(graph.inputs)}T")
+    logits = linear(x, router)
+    dispatch, combine = graph.texts(
+        f"moe.soft_route {logits.name} : {logits.type}",
+        (f32, [None, 6]), (f32, [None, 6]))
+    mixed = graph.onnx("MatMul", [graph.onnx(
+        "Transpose", [dispatch], f32, [6, None], "perm = array<i64: 1, 0>"), x],
+                       f32, [6, 8])
+    i = graph.constant(np.repeat(np.arange(3, dtype=np.int32), 2)[:, None])
+    ones = graph.constant(np.ones((6, 1), f32))
+    y = graph.onnx("MatMul", [combine, graph.experts(mixed, i, ones, bank,
+                                                     "swiglu")], f32, [None, 8])
+
+    def soft(x):
+        logits = x @ router.T.astype(float)
+        if not len(x):
+            return np.zeros((0, 8))
+        slots = oracle.softmax(logits, 0).T @ x
+        given = oracle.experts(slots, np.repeat(np.arange(3), 2)[:, None],
+                               np.ones((6, 1)), bank, "swiglu")
+        return oracle.softmax(logits) @ given
+
+    graph.output(y, each(soft, arrays))
 
 
 def parameters(graph):
@@ -488,18 +641,16 @@ def switches(graph):
                 f"{{\n      %r{b} = onnx.Mul({x.name}, {factor.name}) : "
                 f"({x.type}, {factor.type}) -> {x.type}\n      moe.yield "
                 f"%r{b}, {x.name} : {x.type}, {x.type}\n    }}")
-        y = graph.fresh()
-        graph.lines.append(f"{y}:2 = moe.switch {i.name} : {i.type} -> "
-                           f"{x.type}, {x.type} " + ", ".join(branches))
-        first = type(x)(f"{y}#0", x.dtype, x.shape)
-        second = type(x)(f"{y}#1", x.dtype, x.shape)
+        first, second = graph.texts(
+            f"moe.switch {i.name} : {i.type} -> {x.type}, {x.type} "
+            + ", ".join(branches), (x.dtype, x.shape), (x.dtype, x.shape))
         graph.output(first, each(lambda x, p: x * (p + 1.5), arrays, picks),
                      1e-6, 1e-6)
         graph.output(second, arrays, 0, 0)
 
 
 FAMILIES = {"forms": forms, "properties": properties, "trivial": trivial,
-            "parameters": parameters, "switches": switches}
+            "blocks": blocks, "parameters": parameters, "switches": switches}
 
 
 def bad_indices():

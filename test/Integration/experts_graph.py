@@ -125,7 +125,24 @@ class Graph:
         self.lines.append(f"{value.name} = {text}")
         return value
 
+    def texts(self, text, *types):
+        """As `text`, with one (element type, shape) per result."""
+        name = self.fresh()
+        self.lines.append(f"{name}:{len(types)} = {text}")
+        return [Value(f"{name}#{i}", dtype, list(shape))
+                for i, (dtype, shape) in enumerate(types)]
+
     # --- ops of moe ------------------------------------------------------
+
+    def route(self, logits, k, routing):
+        """ids and weights of moe.route; `routing` is what follows k."""
+        tokens = logits.shape[0]
+        ids = Value("", np.int32, [tokens, k])
+        weights = Value("", np.float32, [tokens, k])
+        return self.texts(
+            f"moe.route {logits.name} {{routing = #moe.routing<k = {k}"
+            f"{routing}>}} : {logits.type} -> {ids.type}, {weights.type}",
+            (np.int32, ids.shape), (np.float32, weights.shape))
 
     def experts(self, x, ids, weights, bank, activation, in_scale=1.0,
                 scale_at="output", logical=None, values=None):
