@@ -80,6 +80,8 @@ struct MoEDecompose : moe::impl::MoEDecomposeBase<MoEDecompose> {
 
   void runOnOperation() override;
   LogicalResult decompose(Operation *op);
+  LogicalResult build(GraphBuilder &graph, Operation *op,
+                      SmallVector<Value> &results);
 
   static constexpr llvm::StringLiteral kDecomposable[] = {
       "moe.experts",         "moe.dequantize",
@@ -89,6 +91,68 @@ struct MoEDecompose : moe::impl::MoEDecomposeBase<MoEDecompose> {
       "moe.load_stats"};
 };
 } // namespace
+
+/// Whether all results surely hold no element: there is nothing to compute, and
+/// graphs need not cope with extents of 0 that are known.
+static bool givesNothing(Operation *op) {
+  return !isa<ir::SwitchOp>(op) &&
+         llvm::all_of(op->getResultTypes(), [](Type type) {
+           auto tensor = cast<RankedTensorType>(type);
+           return tensor.hasStaticShape() && tensor.getNumElements() == 0;
+         });
+}
+
+/// Writes the graph of an op in front of it.
+LogicalResult MoEDecompose::build(GraphBuilder &graph, Operation *op,
+                                  SmallVector<Value> &results) {
+  if (givesNothing(op)) {
+    for (Type type : op->getResultTypes()) {
+      auto tensor = cast<RankedTensorType>(type);
+      SmallVector<GraphExtent> shape(tensor.getShape());
+      results.push_back(graph.zeros(shape, tensor.getElementType()));
+    }
+    return success();
+  }
+  return TypeSwitch<Operation *, LogicalResult>(op)
+      .Case([&](ir::ExpertsOp experts) {
+        return decomposeExperts(graph, experts, form, results.emplace_back());
+      })
+      .Case([&](ir::DequantizeOp bank) {
+        results.push_back(decomposeDequantize(graph, bank));
+        return success();
+      })
+      .Case([&](ir::TrivialExpertsOp experts) {
+        results.push_back(decomposeTrivialExperts(graph, experts));
+        return success();
+      })
+      .Case([&](ir::MixOp mix) {
+        results.push_back(decomposeMix(graph, mix));
+        return success();
+      })
+      .Case([&](ir::RouteOp route) {
+        results = decomposeRoute(graph, route);
+        return success();
+      })
+      .Case([&](ir::RouteBalancedOp route) {
+        results = decomposeRouteBalanced(graph, route);
+        return success();
+      })
+      .Case([&](ir::SoftRouteOp route) {
+        results = decomposeSoftRoute(graph, route);
+        return success();
+      })
+      .Case([&](ir::LoadStatsOp stats) {
+        FailureOr<SmallVector<Value>> sums = decomposeLoadStats(graph, stats);
+        if (failed(sums))
+          return failure();
+        results = *sums;
+        return success();
+      })
+      .Case([&](ir::SwitchOp choice) {
+        results = decomposeSwitch(graph, choice);
+        return success();
+      });
+}
 
 LogicalResult MoEDecompose::decompose(Operation *op) {
   if (fallback) {
@@ -105,49 +169,7 @@ LogicalResult MoEDecompose::decompose(Operation *op) {
   GraphBuilder graph(builder, op->getLoc(),
                      opset ? int64_t(opset) : getOpset(getOperation()));
   SmallVector<Value> results;
-  LogicalResult done =
-      TypeSwitch<Operation *, LogicalResult>(op)
-          .Case([&](ir::ExpertsOp experts) {
-            return decomposeExperts(graph, experts, form,
-                                    results.emplace_back());
-          })
-          .Case([&](ir::DequantizeOp bank) {
-            results.push_back(decomposeDequantize(graph, bank));
-            return success();
-          })
-          .Case([&](ir::TrivialExpertsOp experts) {
-            results.push_back(decomposeTrivialExperts(graph, experts));
-            return success();
-          })
-          .Case([&](ir::MixOp mix) {
-            results.push_back(decomposeMix(graph, mix));
-            return success();
-          })
-          .Case([&](ir::RouteOp route) {
-            results = decomposeRoute(graph, route);
-            return success();
-          })
-          .Case([&](ir::RouteBalancedOp route) {
-            results = decomposeRouteBalanced(graph, route);
-            return success();
-          })
-          .Case([&](ir::SoftRouteOp route) {
-            results = decomposeSoftRoute(graph, route);
-            return success();
-          })
-          .Case([&](ir::LoadStatsOp stats) {
-            FailureOr<SmallVector<Value>> sums =
-                decomposeLoadStats(graph, stats);
-            if (failed(sums))
-              return failure();
-            results = *sums;
-            return success();
-          })
-          .Case([&](ir::SwitchOp choice) {
-            results = decomposeSwitch(graph, choice);
-            return success();
-          });
-  if (failed(done))
+  if (failed(build(graph, op, results)))
     return failure();
   for (auto [result, old] : llvm::zip(results, op->getResults())) {
     result = graph.cast(result, getElement(old));

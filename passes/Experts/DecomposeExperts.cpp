@@ -135,7 +135,6 @@ Value ExpertsGraph::runExpert(Value rows, Value which) {
 //===----------------------------------------------------------------------===//
 
 void ExpertsGraph::readSlots() {
-  slotsPerToken = g.extent(op.getIds(), 1);
   weights = g.reshape(g.cast(op.getWeights(), compute), {-1});
   Value ids = g.reshape(g.cast(op.getIds(), g.b.getI64Type()), {-1});
   anyLeftOut = !picksEverySlot(op.getIds(), experts);
@@ -159,8 +158,10 @@ void ExpertsGraph::readSlots() {
 Value ExpertsGraph::rowOf(Value slots) {
   if (slotsPerToken.isStatic() && slotsPerToken.size == 1)
     return slots;
-  Value count = slotsPerToken.isStatic() ? g.integer(slotsPerToken.size)
-                                         : slotsPerToken.value;
+  // Without slots there is no division, but runtimes look at the divisor.
+  Value count = slotsPerToken.isStatic()
+                    ? g.integer(slotsPerToken.size)
+                    : g.op("Max", {slotsPerToken.value, g.ints({1})});
   return g.op("Div", {slots, count});
 }
 
@@ -175,9 +176,11 @@ Value ExpertsGraph::weigh(Value rows, Value slots) {
 Value ExpertsGraph::sumSlots(Value results) {
   if (slotsPerToken.isStatic() && slotsPerToken.size == 1)
     return results;
-  Value all = g.reshape(results, {-1, slotsPerToken, outputWidth()});
   if (!slotsPerToken.isStatic())
-    return g.sum(all, 1);
+    return g.sum(g.reshape(results, {g.extent(op.getX(), 0), slotsPerToken,
+                                     outputWidth()}),
+                 1);
+  Value all = g.reshape(results, {-1, slotsPerToken, outputWidth()});
   SmallVector<Value> slots =
       g.split(all, 1, SmallVector<int64_t>(slotsPerToken.size, 1));
   Value sum = slots[0];
@@ -267,7 +270,8 @@ Value ExpertsGraph::build() {
     tokens = g.op("Mul", {tokens, g.real(scale, compute)});
   if (!op.getIds())
     return runExpert(tokens, g.integer(0));
-  if (experts == 0)
+  slotsPerToken = g.extent(op.getIds(), 1);
+  if (experts == 0 || (slotsPerToken.isStatic() && slotsPerToken.size == 0))
     return g.zeros({g.extent(op.getX(), 0), outputWidth()}, compute);
   readSlots();
   return form == ExpertsForm::Gather ? buildGather() : buildGroups();

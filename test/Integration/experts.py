@@ -164,6 +164,20 @@ def forms(graph):
     graph.output(y, each(lambda x, i, w: oracle.experts(x, i, w, bank, "relu"),
                          arrays, ids, weights))
 
+    # As many slots per token as the run says: 3, then none at all.
+    make = case(graph, "a number of slots that only the run knows")
+    name, slots = f"{len(graph.inputs)}T", (3, 3, 0, 3)
+    bank = Bank(make.random, 4, 8, 6, gate_up="concat")
+    arrays = make.tokens(8)
+    ids = each(lambda a, k: a[:, :k], make.ids(4, 3, -1), slots)
+    weights = each(lambda a, k: a[:, :k], make.weights(3), slots)
+    y = graph.experts(graph.input(arrays, name),
+                      graph.input(ids, name, name + "k"),
+                      graph.input(weights, name, name + "k"), bank, "swiglu")
+    graph.output(y, each(lambda x, i, w: oracle.experts(x, i, w, bank,
+                                                        "swiglu"),
+                         arrays, ids, weights))
+
     make = case(graph, "banks that only the run knows")
     bank = Bank(make.random, 3, 8, 6, gate_up="separate")
     values = {field: graph.input([getattr(bank, field)] * len(TOKENS))
