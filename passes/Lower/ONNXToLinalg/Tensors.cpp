@@ -342,6 +342,11 @@ Value FunctionLowering::extract(Value tensor, ArrayRef<OpFoldResult> at) {
 Value FunctionLowering::slice(Value tensor, ArrayRef<OpFoldResult> offsets,
                               ArrayRef<OpFoldResult> sizes,
                               ArrayRef<OpFoldResult> steps) {
+  // MLIR takes an offset at the end for out of bounds even if nothing is read.
+  if (llvm::any_of(sizes, [](OpFoldResult size) {
+        return isConstantIntValue(size, 0);
+      }))
+    return empty(sizes, elementOf(tensor));
   return tensor::ExtractSliceOp::create(b, loc(), tensor, offsets, sizes,
                                         steps);
 }
