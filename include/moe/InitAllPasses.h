@@ -9,6 +9,7 @@
 #include "passes/Infer/Passes.h"
 #include "passes/Lower/Host/Passes.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
+#include "passes/Raise/Passes.h"
 
 namespace moe {
 
@@ -20,6 +21,7 @@ inline void registerAllPasses() {
   registerInferPasses();
   registerHostPasses();
   registerONNXToLinalgPasses();
+  registerRaisePasses();
   registerPipelines();
 }
 

@@ -2,7 +2,9 @@
 #include "moe/Pipelines.h"
 
 #include "passes/Experts/Passes.h"
+#include "passes/Infer/Passes.h"
 #include "passes/Lower/Host/Passes.h"
+#include "passes/Raise/Passes.h"
 
 #include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
@@ -33,6 +35,9 @@ std::optional<moe::Phase> moe::parsePhase(llvm::StringRef name) {
 }
 
 void moe::buildRaisePipeline(OpPassManager &manager) {
+  manager.addNestedPass<func::FuncOp>(createRaiseContrib());
+  // What raising made has extents to name.
+  manager.addNestedPass<func::FuncOp>(createInferShapes());
   manager.addPass(createCanonicalizerPass());
   manager.addPass(createCSEPass());
 }

@@ -30,6 +30,7 @@ const LoweringTable &LoweringTable::get() {
     registerNormalization(*built);
     registerContraction(*built);
     registerAttention(*built);
+    registerContribExperts(*built);
     registerConvolution(*built);
     registerPooling(*built);
     registerRecurrent(*built);

@@ -69,6 +69,7 @@ void registerReduction(LoweringTable &table);
 void registerNormalization(LoweringTable &table);
 void registerContraction(LoweringTable &table);
 void registerAttention(LoweringTable &table);
+void registerContribExperts(LoweringTable &table);
 void registerConvolution(LoweringTable &table);
 void registerPooling(LoweringTable &table);
 void registerRecurrent(LoweringTable &table);

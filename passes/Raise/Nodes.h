@@ -1,0 +1,39 @@
+//===- Nodes.h - making nodes around what is raised -------------*- C++ -*-===//
+//
+// Nodes that a pass adds get the name of the one that they stand beside with
+// their operator and a number behind it: names of a model's nodes differ.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOE_PASSES_RAISE_NODES_H
+#define MOE_PASSES_RAISE_NODES_H
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Operation.h"
+#include "mlir/IR/Value.h"
+
+namespace moe {
+
+class NodeBuilder {
+public:
+  NodeBuilder(mlir::OpBuilder &builder, mlir::Location loc)
+      : b(builder), loc(loc) {}
+
+  /// Node `name` (onnx.Mul, onnx_ms.MoE) with one result of type `type`. Null
+  /// operands are left out. It has the name of the location itself with
+  /// `isMain`.
+  mlir::Value create(llvm::StringRef name, llvm::ArrayRef<mlir::Value> operands,
+                     mlir::Type type,
+                     llvm::ArrayRef<mlir::NamedAttribute> attrs = {},
+                     bool isMain = false);
+
+private:
+  mlir::Location nameOf(llvm::StringRef opName);
+
+  mlir::OpBuilder &b;
+  mlir::Location loc;
+  unsigned counter = 0;
+};
+
+} // namespace moe
+
+#endif // MOE_PASSES_RAISE_NODES_H

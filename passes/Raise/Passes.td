@@ -1,0 +1,119 @@
+//===- Passes.td - from ONNX to experts and back -----------*- tablegen -*-===//
+#ifndef MOE_PASSES_RAISE_PASSES_TD
+#define MOE_PASSES_RAISE_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def RaiseContrib : Pass<"moe-raise-contrib", "::mlir::func::FuncOp"> {
+  let summary = "com.microsoft's MoE and QMoE as moe ops";
+  let description = [{
+    Rewrites each `onnx_ms.MoE` and `onnx_ms.QMoE` into `moe.route`, which
+    picks experts from `router_probs` (logits in spite of their name), and
+    `moe.experts`; banks of QMoE become `moe.dequantize`. Inputs of rank 3 are
+    flattened in front and given their shape back behind.
+
+    | attribute or input | becomes |
+    |---|---|
+    | `k`, `normalize_routing_weights` of MoE | `score = softmax`, `norm = sum` if set |
+    | QMoE | softmax over the selected (`score_on = selected`): its CPU kernel always normalises |
+    | `router_weights` | operand `mix`, `score = identity`, `norm = sum` if normalised |
+    | `use_sparse_mixer` | `score = sparsemixer, jitter = 0.01` |
+    | `activation_type`, `activation_alpha`, `activation_beta`, `swiglu_limit`, `swiglu_limit_after_activation` | the activation's region |
+    | `swiglu_fusion` 0, 1, 2 | `gate_up = separate, interleave, concat` |
+    | `fc3_experts_weights` | `up` (with any activation: act(gate) * up) |
+    | `expert_weight_bits` and those of fc1 to fc3, `block_size` | `bits`, `block` |
+
+    Of equal scores the last expert comes first (`tie = highest`), as in ONNX
+    Runtime on CPUs; its sparse mixer, which only its other providers have,
+    takes the first. Two attributes have no effect: `accuracy_level`, since
+    products are f32 in any case, and `weights_prepacked` of 0 and -1.
+
+    ```mlir
+    %y = onnx_ms.MoE(%x, %logits, %w1, _, %w2) {activation_type = "silu", k = 2 : i64}
+        : (tensor<?x64xf32>, tensor<?x8xf32>, tensor<8x128x64xf32>, tensor<8x64x128xf32>) -> tensor<?x64xf32>
+    ```
+    becomes
+    ```mlir
+    %ids, %weights = moe.route %logits {routing = #moe.routing<k = 2, tie = highest>}
+        : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+    %y = moe.experts %x route(%ids, %weights : tensor<?x2xi32>, tensor<?x2xf32>)
+        gate(%w1 : tensor<8x128x64xf32>) down(%w2 : tensor<8x64x128xf32>)
+        : tensor<?x64xf32> -> tensor<?x64xf32> {
+    ^bb0(%h: tensor<f32>):
+      %s = onnx.Sigmoid(%h) : (tensor<f32>) -> tensor<f32>
+      %a = onnx.Mul(%h, %s) : (tensor<f32>, tensor<f32>) -> tensor<f32>
+      moe.yield %a : tensor<f32>
+    }
+    ```
+
+    What the compiler cannot run (weights in fp8, fp4 or 3 bits, layouts of one
+    device) stays as it is, with a remark of category `raise` that says what
+    would be accepted.
+  }];
+  let dependentDialects = ["::moe::ir::MoEDialect", "::moe::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numRaised", "raised", "Nodes that became moe ops">,
+    Statistic<"numDeclined", "declined", "Nodes that stayed">,
+  ];
+}
+
+def ExportContrib : Pass<"moe-export-contrib", "::mlir::func::FuncOp"> {
+  let summary = "moe ops as com.microsoft's MoE and QMoE";
+  let description = [{
+    The way back of `moe-raise-contrib`: `moe.experts` with the `moe.route` in
+    front of it becomes `onnx_ms.MoE`, or `onnx_ms.QMoE` if its banks are
+    `moe.dequantize`, where the operator means exactly the same:
+
+    - routing: softmax over all experts, or over the selected ones, weights as
+      they are or divided by their sum, `tie = highest`; for QMoE also `mix` and
+      weights as they are, which become `router_weights`; sparse mixer;
+    - the activation is one that the operator has a name for, however its
+      products and limits are written;
+    - the slot's weight scales the output, `in_scale` is 1.
+
+    Banks of layout `io` are transposed. With `log-weights` every other routing
+    whose weights are not negative is written as well (and the sparse mixer,
+    which ONNX Runtime's CPU provider does not have): `moe.route` stays, and
+    the operator gets its outcome, log(w) for the selected experts and -1e30 for
+    the others, whose softmax is w / sum(w); the result is multiplied by sum(w).
+    QMoE gets 0 and -1e30 to select by and w as `router_weights`.
+
+    ```mlir
+    %ids, %w = moe.route %logits {routing = #moe.routing<k = 2, norm = sum, tie = highest>}
+        : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+    %y = moe.experts %x route(%ids, %w : tensor<?x2xi32>, tensor<?x2xf32>)
+        gate(%w1 : tensor<8x128x64xf32>) down(%w2 : tensor<8x64x128xf32>)
+        : tensor<?x64xf32> -> tensor<?x64xf32> {
+    ^bb0(%h: tensor<f32>):
+      %a = onnx.Relu(%h) : (tensor<f32>) -> tensor<f32>
+      moe.yield %a : tensor<f32>
+    }
+    ```
+    becomes
+    ```mlir
+    %y = onnx_ms.MoE(%x, %logits, %w1, _, %w2)
+        {activation_type = "relu", k = 2 : i64, normalize_routing_weights = 1 : i64}
+        : (tensor<?x64xf32>, tensor<?x8xf32>, tensor<8x128x64xf32>, tensor<8x64x128xf32>) -> tensor<?x64xf32>
+    ```
+
+    What does not fit stays, with a remark of category `raise`.
+  }];
+  let options = [
+    Option<"logWeights", "log-weights", "bool", "false",
+           "Write routings that the operators do not have as logarithms of "
+           "their weights">,
+    Option<"anyTie", "any-tie", "bool", "false",
+           "Take a routing whatever it does with equal scores">,
+    Option<"interleave", "interleave", "bool", "false",
+           "Write banks of gates and ups with alternating rows, the one form "
+           "that ONNX Runtime's CPU provider runs">,
+  ];
+  let dependentDialects = ["::moe::onnx::ONNXDialect",
+                           "::moe::onnx_ms::ONNXMsDialect"];
+  let statistics = [
+    Statistic<"numExported", "exported", "Ops that became nodes">,
+    Statistic<"numDeclined", "declined", "Ops that stayed">,
+  ];
+}
+
+#endif // MOE_PASSES_RAISE_PASSES_TD
