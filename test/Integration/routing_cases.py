@@ -59,8 +59,9 @@ def mlir_type(name):
 
 
 def make_input(name, tokens, rng):
-    """Inputs: l, u, h, d logits; t logits with many ties; m mixing weights; b bias [E]; s scale [E];
-    fExK forced ids for K slots (-1 among them); v valid."""
+    """An input by its name: l, u, h, d logits; t logits with many ties; m
+    mixing weights; b a bias and s a scale per expert; fExK forced ids of K
+    slots, some of them -1; v which tokens are valid."""
     kind = name[0]
     dtype = TYPES[kind][0]
     if kind == "v":
@@ -297,5 +298,7 @@ def mixtures(count, seed):
             operands["mix"] = maybe(0.2, f"m{experts}", "")
         operands["expert_scale"] = maybe(0.2, f"s{experts}", "")
         operands["valid"] = maybe(0.2, "v", "")
-        logits = maybe(0.2, "t", "l") + str(experts)
+        # Sums of two logits on a grid are often equal without equal parts.
+        sums = fields.get("groups") and fields["groups"].reduce == "top2sum"
+        logits = maybe(0 if sums else 0.2, "t", "l") + str(experts)
         yield make(f"mixture{number}", logits, k, **fields, **operands)
