@@ -153,6 +153,7 @@ def integration_scripts(options):
           os.path.join(SMALL, "encoder") + "=7"]),
         ("list of operators",
          ["../../docs/generate_supported_ops.py", "--check"]),
+        ("routers", ["routing.py"]),
         ("isolation", ["isolation.py", os.path.join(SMALL, "mixtral")]),
     ]
     if os.path.isdir(CORPUS):
