@@ -39,8 +39,9 @@ TOLERANCE = {"float16": 4e-3, "bfloat16": 3e-2, "float32": 2e-5,
 class Case:
     """One node: `inputs` are arrays, None where left out; those whose numbers
     are in `constant` are initializers. `dynamic` names the dims of the others
-    that are dynamic (all by default). `relevant` has a mask for each output,
-    false where the operator leaves open what it gives."""
+    that are dynamic (all by default). `outputs` is how many outputs the node
+    has, or a list that tells which of them it names. `relevant` has a mask for
+    each output, false where the operator leaves open what it gives."""
 
     def __init__(self, name, op, inputs, attributes, outputs=1, constant=(),
                  dynamic=None, oracle="reference", domain="", opset=None,
@@ -52,6 +53,13 @@ class Case:
         self.opset = opset
         self.tolerance = tolerance
         self.relevant = relevant
+
+    def name_outputs(self, prefix):
+        """Names of the node's outputs, numbered without those left out."""
+        if isinstance(self.outputs, int):
+            return [f"{prefix}{k}" for k in range(self.outputs)]
+        return [f"{prefix}{sum(self.outputs[:k])}" if there else ""
+                for k, there in enumerate(self.outputs)]
 
 
 CASES = []
@@ -228,6 +236,25 @@ def norms():
          normal(2, 3, 20) * 2, gamma, bias, outputs=4, domain=MS,
          constant=[2, 3], epsilon=1e-6,
          oracle=lambda *a: skip_rms_norm(*a, epsilon=1e-6))
+    # Exporters write both into the default domain as well; the sum is all that
+    # decoders need besides the norm.
+    for domain in ("", MS):
+        case(f"SkipSimplifiedLayerNormalization of '{domain}'",
+             "SkipSimplifiedLayerNormalization", normal(2, 3, 20),
+             normal(2, 3, 20), gamma, domain=domain, epsilon=1e-6,
+             outputs=[True, False, False, True],
+             oracle=lambda *a: skip_rms_norm(*a, epsilon=1e-6)[::3])
+        case(f"SimplifiedLayerNormalization of '{domain}'",
+             "SimplifiedLayerNormalization", normal(2, 3, 20), gamma,
+             domain=domain, epsilon=1e-6,
+             oracle=lambda x, s: rms_norm(x, s, epsilon=1e-6)[0])
+    case("SkipSimplifiedLayerNormalization as ONNX Runtime has it",
+         "SkipSimplifiedLayerNormalization", normal(2, 3, 20),
+         normal(2, 3, 20), gamma, bias, domain=MS, epsilon=1e-6,
+         outputs=[True, False, False, True], oracle="runtime")
+    case("SkipSimplifiedLayerNormalization of rank 2",
+         "SkipSimplifiedLayerNormalization", normal(3, 20), normal(3, 20),
+         gamma, domain=MS, epsilon=1e-6, oracle="runtime")
     case("SkipSimplifiedLayerNormalization f16",
          "SkipSimplifiedLayerNormalization",
          normal(2, 3, 20, dtype=np.float16),
@@ -517,14 +544,14 @@ def opset_imports(domains, opset):
 def single_model(one):
     """The case alone, with inputs i0, i1, ... and outputs o0, o1, ..."""
     names = ["" if v is None else f"i{k}" for k, v in enumerate(one.inputs)]
-    outputs = [f"o{k}" for k in range(one.outputs)]
+    outputs = one.name_outputs("o")
     node = helper.make_node(one.op, names, outputs, domain=one.domain,
                             **one.attributes)
     graph = helper.make_graph(
         [node], "case",
         [helper.make_tensor_value_info(n, element_type(v), v.shape)
          for n, v in zip(names, one.inputs) if v is not None],
-        [onnx.ValueInfoProto(name=n) for n in outputs])
+        [onnx.ValueInfoProto(name=n) for n in outputs if n])
     opset = RUNTIME_OPSET if one.oracle == "runtime" else OPSET
     return helper.make_model(
         graph, opset_imports=opset_imports({one.domain}, opset),
@@ -574,11 +601,11 @@ def build_model(cases):
             inputs.append(helper.make_tensor_value_info(
                 name, element_type(value), dims))
             feeds[name] = value
-        results = [f"c{c}_o{k}" for k in range(one.outputs)]
+        results = one.name_outputs(f"c{c}_o")
         nodes.append(helper.make_node(one.op, names, results,
                                       name=one.name, domain=one.domain,
                                       **one.attributes))
-        for name in results:
+        for name in filter(None, results):
             outputs.append(onnx.ValueInfoProto(name=name))
     graph = helper.make_graph(nodes, "cases", inputs, outputs, initializers)
     model = helper.make_model(
