@@ -146,6 +146,7 @@ def integration_scripts(options):
         ("routers in front of com.microsoft.MoE", ["contrib_routers.py"]),
         ("inferred extents", ["shapes.py"]),
         ("ONNX's backend suite", ["../Conformance/backend.py", *jobs]),
+        ("experts", ["experts.py"]),
         ("concurrent callers",
          ["concurrency.py",
           os.path.join(SMALL, "mixtral") + "=1,5,24",
