@@ -199,6 +199,10 @@ void GroupQuery::readSizes() {
   } else {
     l.check(l.compare(sge, total, tokens),
             "total_sequence_length is less than the number of new tokens");
+    // The present is that long: nobody asks for rows that hold nothing.
+    if (!has(QueryLengths))
+      l.check(l.compare(sge, l.add(past, tokens), total),
+              "total_sequence_length exceeds the past and the new tokens");
     capacity = l.max(total, past);
     attended = total;
   }
