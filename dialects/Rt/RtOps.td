@@ -22,10 +22,13 @@ def Rt_Dialect : Dialect {
     "" where the extent is static or has no name).
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+  let useDefaultAttributePrinterParser = 1;
   let hasOperationAttrVerify = 1;
   let hasRegionArgAttrVerify = 1;
   let hasRegionResultAttrVerify = 1;
 }
+
+include "dialects/Rt/RtAttrs.td"
 
 class Rt_Op<string mnemonic, list<Trait> traits = []>
     : Op<Rt_Dialect, mnemonic, traits>;

@@ -1,0 +1,69 @@
+//===- RtAttrs.td - constants in the form kernels read -----*- tablegen -*-===//
+#ifndef MOE_DIALECTS_RT_RTATTRS_TD
+#define MOE_DIALECTS_RT_RTATTRS_TD
+
+include "dialects/Rt/RtInterfaces.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/BuiltinAttributeInterfaces.td"
+include "mlir/IR/EnumAttr.td"
+
+def Rt_PanelOrder : I32EnumAttr<"PanelOrder", "what the columns of a panel are", [
+    I32EnumAttrCase<"Plain", 0, "plain">,
+    I32EnumAttrCase<"Separate", 1, "separate">,
+    I32EnumAttrCase<"Concat", 2, "concat">,
+    I32EnumAttrCase<"Interleave", 3, "interleave">]> {
+  let cppNamespace = "::moe::rt";
+  let genSpecializedAttr = 0;
+}
+
+def Rt_PanelsAttr
+    : AttrDef<Rt_Dialect, "Panels",
+              [ElementsAttrInterface,
+               DeclareAttrInterfaceMethods<Rt_BytesAttrInterface>]> {
+  let mnemonic = "panels";
+  let summary = "matrices of weights, rearranged for a kernel when written";
+  let description = [{
+    A bank of E matrices of type [E, panels, K, columns]: a panel holds `columns`
+    neighbouring columns of a product, one row for each of the K contracted
+    indices, so that a kernel walks through memory from front to back. Columns
+    beyond the last one are zeros. Nothing is rearranged before an artifact is
+    written, and then panel by panel.
+
+    Each of the `sources` is seen as [E, rows, cols]; rows are columns of the
+    product (as torch.nn.Linear stores them), or contracted indices if
+    `transposed`. By `order`, with half = columns / 2:
+
+    - `plain`: the columns of the product in order, `width` in all.
+    - the others: half a panel of gates, then half a panel of the ups that belong
+      to them, `width` of each. They are in two sources (`separate`), the gates
+      in front of all ups (`concat`), or in turns (`interleave`).
+
+    Sources of f16, bf16, f32 or f64 become f32. With `bits` of 2, 4 or 8 the
+    elements of a source are unsigned codes of so many bits, packed along its
+    columns with the lowest bits first; they become f32 too. Without `bits`,
+    sources of 8-bit integers keep their bytes: K then counts bytes.
+
+    ```mlir
+    #rt.panels<sources = [#onnx.file<"m.onnx", 0, 1048576> : tensor<8x64x512xf32>],
+               rows = 64, cols = 512, order = concat, width = 32>
+        : tensor<8x2x512x32xf32>
+    ```
+  }];
+  let parameters = (ins
+      AttributeSelfTypeParameter<"", "::mlir::ShapedType">:$type,
+      "::mlir::ArrayAttr":$sources, "int64_t":$rows, "int64_t":$cols,
+      DefaultValuedParameter<"bool", "false">:$transposed,
+      DefaultValuedParameter<"PanelOrder", "PanelOrder::Plain">:$order,
+      "int64_t":$width,
+      DefaultValuedParameter<"int64_t", "0">:$bits);
+  let assemblyFormat = "`<` struct($sources, $rows, $cols, $transposed, $order, $width, $bits) `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// No element access: callers see a failure and leave the value alone.
+    ::mlir::FailureOr<::mlir::detail::ElementsAttrIndexer>
+    getValuesImpl(::mlir::TypeID) const { return ::mlir::failure(); }
+    bool isSplat() const { return false; }
+  }];
+}
+
+#endif // MOE_DIALECTS_RT_RTATTRS_TD
