@@ -4,5 +4,6 @@
 
 include "dialects/MoE/MoEExperts.td"
 include "dialects/MoE/MoERoute.td"
+include "dialects/MoE/MoESchedule.td"
 
 #endif // MOE_DIALECTS_MOE_MOEOPS_TD
