@@ -147,6 +147,7 @@ def integration_scripts(options):
         ("inferred extents", ["shapes.py"]),
         ("ONNX's backend suite", ["../Conformance/backend.py", *jobs]),
         ("experts", ["experts.py"]),
+        ("kernels of experts", ["kernels.py"]),
         ("concurrent callers",
          ["concurrency.py",
           os.path.join(SMALL, "mixtral") + "=1,5,24",

@@ -79,6 +79,9 @@ void moe::buildHostPipeline(OpPassManager &manager,
   bufferize.allowReturnAllocsFromLoops = true;
   manager.addPass(bufferization::createOneShotBufferizePass(bufferize));
   cleanUp();
+  ExpandGroupedPassOptions grouped;
+  grouped.vectorBits = options.vectorBits;
+  manager.addPass(createExpandGroupedPass(grouped));
   manager.addNestedPass<func::FuncOp>(createHostResultsPass());
   manager.addNestedPass<func::FuncOp>(createHostDeallocPass());
 

@@ -5,6 +5,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "dialects/Rt/RtDialect.h"
+#include "passes/Lower/Host/MicroKernels.h"
 #include "passes/Lower/Host/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -45,12 +46,17 @@ struct HostFunctionsPass : moe::impl::HostFunctionsPassBase<HostFunctionsPass> {
     Builder types(context);
     auto pointer = LLVM::LLVMPointerType::get(context);
 
+    SymbolTable symbols(getOperation());
     SmallVector<func::CallOp> calls;
-    getOperation().walk([&](func::CallOp call) { calls.push_back(call); });
+    getOperation().walk([&](func::CallOp call) {
+      Operation *callee = symbols.lookup(call.getCallee());
+      if (!callee || !callee->hasAttr(moe::kernelAttr))
+        calls.push_back(call);
+    });
     llvm::for_each(calls, [this](func::CallOp call) { rewriteCall(call); });
 
     for (auto function : getOperation().getOps<func::FuncOp>()) {
-      if (function.isExternal())
+      if (function.isExternal() || function->hasAttr(moe::kernelAttr))
         continue;
       if (failed(function.insertArgument(0, pointer, {}, function.getLoc())) ||
           failed(function.insertResult(0, types.getI32Type(), {})))

@@ -99,6 +99,28 @@ def HostDeallocPass : Pass<"moe-host-dealloc", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def ExpandGroupedPass : Pass<"moe-expand-grouped", "::mlir::ModuleOp"> {
+  let summary = "Expand products of experts into loops over kernels";
+  let description = [{
+    `moe.grouped_linear` becomes an `rt.parallel_for` whose tasks go through a
+    run of panels of one expert's weights, for some of its rows, and call
+    kernels: private functions that multiply 1 to 8 rows (1 to 6 with AVX2) with
+    one panel. Constant weights are packed into panels (`#rt.panels`); others,
+    and codes of a few bits, are converted a block of a panel at a time. The
+    epilogue is computed on vectors. `moe.combine` becomes a parallel loop over
+    tokens.
+  }];
+  let options = [
+    Option<"vectorBits", "vector-bits", "unsigned", "512",
+           "Width of the target's vector registers">,
+  ];
+  let statistics = [Statistic<"numProducts", "products", "Products expanded">];
+  let dependentDialects = [
+    "::moe::rt::RtDialect", "::mlir::scf::SCFDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect",
+    "::mlir::vector::VectorDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
 def LinalgToRtPass : Pass<"moe-linalg-to-rt", "::mlir::func::FuncOp"> {
   let summary = "Lower linalg on buffers to loops and parallel loops";
   let description = [{
@@ -171,7 +193,8 @@ def HostFunctionsPass : Pass<"moe-host-functions", "::mlir::ModuleOp"> {
   let description = [{
     Each function with a body gets the environment of the run as its first
     argument and a status code (`moe_code`) as its first result; calls hand the
-    one on and check the other.
+    one on and check the other. Kernels (`rt.kernel`) stay as they are: they
+    cannot fail, and parallel loops call them.
 
     ```mlir
     func.func @f(%a: memref<4xf32>) -> memref<4xf32>

@@ -22,6 +22,8 @@ Value softmaxOver(FunctionLowering &l, Value tensor,
                   ArrayRef<OpFoldResult> shape, ArrayRef<bool> reduced,
                   Type type);
 
+/// Experts.cpp
+void registerExperts(LoweringTable &table);
 /// Route.cpp, and with it the files below.
 void registerRouting(LoweringTable &table);
 /// RouteBalanced.cpp

@@ -36,6 +36,7 @@ const LoweringTable &LoweringTable::get() {
     registerRecurrent(*built);
     registerControlFlow(*built);
     registerRouting(*built);
+    registerExperts(*built);
     return built;
   }();
   return *table;
@@ -180,14 +181,45 @@ LogicalResult FunctionLowering::lowerOp(Operation *op) {
   LowerFn fn = LoweringTable::get().lookup(op->getName().getStringRef());
   if (!fn)
     return unsupported(op, "this operator");
-  if (lowerElements(op))
+  if (!scalars && lowerElements(op))
     return success();
   if (failed(fn(*this, op)))
     return failure();
   for (Value v : op->getResults())
-    if (!v.use_empty() && !values.contains(v) && !knownElements.contains(v))
+    if (!v.use_empty() && !values.contains(v) && !knownElements.contains(v) &&
+        !deferred.contains(v))
       return op->emitOpError("internal error: its lowering left a result out");
   return success();
+}
+
+FailureOr<SmallVector<Value>>
+FunctionLowering::lowerScalars(Block &block, ValueRange arguments) {
+  static const LoweringTable *elementwise = [] {
+    auto *built = new LoweringTable;
+    registerElementwise(*built);
+    return built;
+  }();
+  for (Operation &op : block.without_terminator()) {
+    if (op.hasTrait<OpTrait::ConstantLike>()) {
+      if (!splat(op.getResult(0)))
+        return op.emitOpError("is a constant whose value is not known here; "
+                              "one number in the IR is accepted");
+    } else if (op.getName().getStringRef() != "onnx.Identity" &&
+               !elementwise->lookup(op.getName().getStringRef())) {
+      return unsupported(&op, "use in a region of scalars, where elementwise "
+                              "operators are accepted");
+    }
+  }
+  scalars = true;
+  auto restore = llvm::scope_exit([&] { scalars = false; });
+  for (auto [argument, value] : llvm::zip(block.getArguments(), arguments))
+    values[argument] = value;
+  if (failed(lowerBlock(block)))
+    return failure();
+  SmallVector<Value> results;
+  for (Value v : block.getTerminator()->getOperands())
+    results.push_back(tensor(v));
+  return results;
 }
 
 //===----------------------------------------------------------------------===//
@@ -248,6 +280,8 @@ Value FunctionLowering::materialize(ElementsAttr attr) {
 Value FunctionLowering::tensor(Value onnxValue) {
   if (Value known = values.lookup(onnxValue))
     return known;
+  if (scalars)
+    return constant(splat(onnxValue));
   // Constants are placed at each use: they may be used in several regions.
   if (ElementsAttr attr = constantAttr(onnxValue))
     return materialize(attr);
@@ -343,6 +377,10 @@ TypedAttr FunctionLowering::splat(Value onnxValue) {
 }
 
 void FunctionLowering::set(Value onnxValue, Value lowered) {
+  if (scalars) {
+    values[onnxValue] = lowered;
+    return;
+  }
   RankedTensorType type = convert(onnxValue.getType());
   if (lowered.getType() != type)
     lowered = tensor::CastOp::create(b, loc(), type, lowered);
@@ -357,7 +395,8 @@ void FunctionLowering::setElements(Value onnxValue, Extents elements) {
 }
 
 void FunctionLowering::forward(Value onnxValue, Value sameAs) {
-  if (const Extents *known = elements(sameAs))
+  const Extents *known = scalars ? nullptr : elements(sameAs);
+  if (known)
     setElements(onnxValue, *known);
   else
     set(onnxValue, tensor(sameAs));

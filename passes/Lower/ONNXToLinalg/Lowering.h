@@ -21,6 +21,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/ScopedHashTable.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
@@ -94,6 +95,12 @@ public:
   /// that cannot be translated before it fails.
   LogicalResult lowerBlock(mlir::Block &block);
 
+  /// Translates a block of elementwise ops on tensors of rank 0 to arithmetic
+  /// on scalars, its arguments being `arguments`. Returns what its terminator
+  /// hands on; fails where an op is not elementwise or a constant not plain.
+  FailureOr<SmallVector<Value>> lowerScalars(mlir::Block &block,
+                                             ValueRange arguments);
+
   //===-- Values ----------------------------------------------------------===//
 
   /// The tensor that stands for an ONNX value, of type convert(its type).
@@ -120,6 +127,11 @@ public:
   void setElements(Value onnxValue, Extents elements);
   /// Binds the result of a region argument or another translated value.
   void forward(Value onnxValue, Value sameAs);
+  /// Leaves a result without a tensor: its users read what it is made of.
+  void defer(Value onnxValue) { deferred.insert(onnxValue); }
+  bool isDeferred(Value onnxValue) const {
+    return deferred.contains(onnxValue);
+  }
 
   /// Ranked tensor type with the signs of integers dropped; null (and an error
   /// at `op`) if the value has no rank or an element type that no lowering
@@ -250,6 +262,9 @@ private:
   Operation *currentOp = nullptr;
   llvm::DenseMap<Value, Value> values;
   llvm::DenseMap<Value, Extents> knownElements;
+  llvm::DenseSet<Value> deferred;
+  /// Within lowerScalars: values are scalars, not tensors.
+  bool scalars = false;
   /// Extents by symbol, innermost region last: an entry dominates its region.
   SmallVector<llvm::StringMap<OpFoldResult>> symbols;
 

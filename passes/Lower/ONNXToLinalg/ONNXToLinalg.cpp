@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "passes/Lower/ONNXToLinalg/Passes.h"
+#include "dialects/MoE/MoEDialect.h"
 #include "dialects/ONNX/ONNXDialect.h"
 #include "dialects/Rt/RtDialect.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"

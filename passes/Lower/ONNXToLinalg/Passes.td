@@ -25,7 +25,8 @@ def ONNXToLinalg : Pass<"onnx-to-linalg", "::mlir::ModuleOp"> {
     "::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
     "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect",
     "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::tensor::TensorDialect", "::moe::rt::RtDialect"
+    "::mlir::tensor::TensorDialect", "::moe::ir::MoEDialect",
+    "::moe::rt::RtDialect"
   ];
 }
 

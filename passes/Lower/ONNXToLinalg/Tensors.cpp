@@ -189,6 +189,12 @@ FunctionLowering::broadcastOperand(Value onnxOperand, Value onnxShapeLike,
 
 Value FunctionLowering::broadcastPointwise(Value result, ValueRange operands,
                                            Type element, BodyFn body) {
+  if (scalars) {
+    SmallVector<Value> all;
+    for (Value v : operands)
+      all.push_back(tensor(v));
+    return body(b, loc(), all);
+  }
   Extents shape = bindDims(result, broadcastShape(operands));
   // Constants that are the same everywhere need no memory.
   SmallVector<Value> tensors, scalars(operands.size());
@@ -333,6 +339,8 @@ Value FunctionLowering::transpose(Value tensor, ArrayRef<OpFoldResult> from,
 }
 
 Value FunctionLowering::extract(Value tensor, ArrayRef<OpFoldResult> at) {
+  if (scalars)
+    return tensor;
   SmallVector<Value> indices;
   for (OpFoldResult i : at)
     indices.push_back(value(i));

@@ -1,0 +1,105 @@
+//===- MicroKernels.cpp - products of a few rows and one panel ------------===//
+//
+// One function for each number of rows: the accumulators of all rows stay in
+// registers, each vector of the panel is loaded once for all of them. The
+// functions are never inlined: inside a larger one, LLVM's loop strength
+// reduction puts dozens of address computations into the inner loop.
+//
+//===----------------------------------------------------------------------===//
+#include "passes/Lower/Host/MicroKernels.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace moe;
+
+func::FuncOp MicroKernels::get(int64_t rows, bool prefetch) {
+  func::FuncOp &function = kernels[{rows, prefetch}];
+  if (function)
+    return function;
+  MLIRContext *context = module.getContext();
+  OpBuilder b(context);
+  b.setInsertionPointToEnd(module.getBody());
+  Location loc = UnknownLoc::get(context);
+  Type index = b.getIndexType();
+  auto buffer = MemRefType::get({ShapedType::kDynamic}, b.getF32Type());
+  SmallVector<Type> types = {buffer, index, index,  buffer,
+                             index,  index, buffer, index};
+  if (prefetch)
+    types.push_back(index);
+  std::string name = "moe.kernel.r" + std::to_string(rows);
+  if (prefetch)
+    name += ".prefetch";
+  function = func::FuncOp::create(b, loc, name, b.getFunctionType(types, {}));
+  function.setPrivate();
+  function->setAttr(kernelAttr, b.getUnitAttr());
+  function->setAttr("llvm.linkage",
+                    LLVM::LinkageAttr::get(context, LLVM::Linkage::Internal));
+  function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
+  b.setInsertionPointToStart(function.addEntryBlock());
+  Value a = function.getArgument(0), aFirst = function.getArgument(1);
+  Value aStride = function.getArgument(2), panel = function.getArgument(3);
+  Value bFirst = function.getArgument(4), depth = function.getArgument(5);
+  Value sums = function.getArgument(6), sumsFirst = function.getArgument(7);
+
+  auto constant = [&](int64_t v) -> Value {
+    return arith::ConstantIndexOp::create(b, loc, v);
+  };
+  auto add = [&](Value x, Value y) -> Value {
+    return arith::AddIOp::create(b, loc, x, y);
+  };
+  auto mul = [&](Value x, Value y) -> Value {
+    return arith::MulIOp::create(b, loc, x, y);
+  };
+  Value zero = constant(0), one = constant(1), block = constant(kernelBlock);
+  Value columns = constant(tile.columns);
+  SmallVector<Value> rowFirst = {aFirst};
+  while (static_cast<int64_t>(rowFirst.size()) < rows)
+    rowFirst.push_back(add(rowFirst.back(), aStride));
+  int64_t vectors = tile.columns / tile.lanes;
+  auto vector = VectorType::get({tile.lanes}, b.getF32Type());
+  Value none = arith::ConstantOp::create(b, loc, b.getZeroAttr(vector));
+  SmallVector<Value> init(rows * vectors, none);
+
+  auto blocks = scf::ForOp::create(b, loc, zero, depth, block);
+  b.setInsertionPointToStart(blocks.getBody());
+  Value from = blocks.getInductionVar();
+  Value to = arith::MinUIOp::create(b, loc, add(from, block), depth);
+  auto loop = scf::ForOp::create(b, loc, from, to, one, init);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(loop.getBody());
+    Value k = loop.getInductionVar();
+    if (prefetch) {
+      Value line = add(function.getArgument(8), mul(k, constant(16)));
+      memref::PrefetchOp::create(b, loc, panel, line, /*isWrite=*/false,
+                                 /*localityHint=*/2, /*isDataCache=*/true);
+    }
+    Value place = add(bFirst, mul(k, columns));
+    SmallVector<Value> loaded, next;
+    for (int64_t v = 0; v < vectors; ++v)
+      loaded.push_back(vector::LoadOp::create(
+          b, loc, vector, panel, add(place, constant(v * tile.lanes))));
+    for (int64_t row = 0; row < rows; ++row) {
+      Value x = memref::LoadOp::create(b, loc, a, add(rowFirst[row], k));
+      x = vector::BroadcastOp::create(b, loc, vector, x);
+      for (int64_t v = 0; v < vectors; ++v)
+        next.push_back(vector::FMAOp::create(
+            b, loc, x, loaded[v], loop.getRegionIterArgs()[row * vectors + v]));
+    }
+    scf::YieldOp::create(b, loc, next);
+  }
+  for (int64_t i = 0; i < rows * vectors; ++i) {
+    Value at = add(sumsFirst, constant(i * tile.lanes));
+    Value total = vector::LoadOp::create(b, loc, vector, sums, at);
+    total = arith::AddFOp::create(b, loc, total, loop.getResult(i));
+    vector::StoreOp::create(b, loc, total, sums, at);
+  }
+  b.setInsertionPointAfter(blocks);
+  func::ReturnOp::create(b, loc);
+  return function;
+}
