@@ -35,14 +35,15 @@ LogicalResult GroupedLinearOp::verify() {
       failed(checkCount(getZeros(), "zeros")) ||
       failed(checkCount(getBiases(), "biases")))
     return failure();
-  std::optional<int64_t> bits = getBits();
-  if (bits && *bits != 2 && *bits != 4 && *bits != 8)
-    return emitOpError() << "bits = " << *bits << "; 2, 4 and 8 are accepted";
-  if (bits && getScales().empty())
+  bool coded = getBits().has_value();
+  int64_t bits = getBits().value_or(0);
+  if (coded && bits != 2 && bits != 4 && bits != 8)
+    return emitOpError() << "bits = " << bits << "; 2, 4 and 8 are accepted";
+  if (coded && getScales().empty())
     return emitOpError("has codes without scales");
-  if (!bits && (!getScales().empty() || !getZeros().empty() || getBlock()))
+  if (!coded && (!getScales().empty() || !getZeros().empty() || getBlock()))
     return emitOpError("has scales, zeros or blocks without bits");
-  if (bits && getLayout() != BankLayout::OI)
+  if (coded && getLayout() != BankLayout::OI)
     return emitOpError("has codes in the layout io; oi is accepted");
 
   int64_t experts = getNumExperts(), stored = getStoredWidth();
@@ -62,14 +63,14 @@ LogicalResult GroupedLinearOp::verify() {
     if (!type.hasStaticShape() || !type.getLayout().isIdentity())
       return emitOpError() << "bank has type " << type
                            << "; a contiguous, static one is accepted";
-    if (bits.has_value() != type.getElementType().isInteger(8))
+    if (coded != type.getElementType().isInteger(8))
       return emitOpError() << "bank has elements of type "
                            << type.getElementType() << "; "
-                           << (bits ? "i8 is accepted with bits"
+                           << (coded ? "i8 is accepted with bits"
                                     : "floats are accepted without bits");
-    if (bits) {
+    if (coded) {
       int64_t bytes = llvm::divideCeil(
-          static_cast<uint64_t>(getInner()) * static_cast<uint64_t>(*bits), 8u);
+          static_cast<uint64_t>(getInner()) * static_cast<uint64_t>(bits), 8u);
       if (type.getDimSize(0) != experts || type.getDimSize(1) != stored ||
           type.getDimSize(2) < bytes)
         return emitOpError()
@@ -89,7 +90,7 @@ LogicalResult GroupedLinearOp::verify() {
       return failure();
   auto packed = [&](int64_t count) {
     return static_cast<int64_t>(llvm::divideCeil(
-        static_cast<uint64_t>(count) * static_cast<uint64_t>(*bits), 8u));
+        static_cast<uint64_t>(count) * static_cast<uint64_t>(bits), 8u));
   };
   for (Value zeros : getZeros()) {
     auto type = cast<MemRefType>(zeros.getType());

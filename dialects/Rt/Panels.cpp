@@ -51,7 +51,9 @@ LogicalResult PanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                        << (gated ? "an even number" : "1 or more")
                        << " is accepted";
   int64_t perPanel = gated ? columns / 2 : columns;
-  if (panels != llvm::divideCeil(static_cast<uint64_t>(width), perPanel))
+  if (panels !=
+      static_cast<int64_t>(llvm::divideCeil(
+          static_cast<uint64_t>(width), static_cast<uint64_t>(perPanel))))
     return emitError() << "#rt.panels: " << panels << " panels of " << perPanel
                        << " do not hold a width of " << width;
   bool halves = order == PanelOrder::Concat || order == PanelOrder::Interleave;

@@ -525,10 +525,11 @@ class Suite:
     # --- MatMulNBits ----------------------------------------------------------
 
     def check_matmul(self, number, cpu, k, n, bits, block, zeros, bias,
-                     dims, kind=np.float32, groups=None):
+                     dims, kind=np.float32, groups=None, level=0):
         name = (f"MatMulNBits on {cpu} K={k} N={n} bits={bits} block={block} "
                 f"zeros={zeros or 'none'} bias={bias} {np.dtype(kind).name}"
-                + (" g_idx" if groups is not None else ""))
+                + (" g_idx" if groups is not None else "")
+                + (f" accuracy_level={level}" if level else ""))
         rng = np.random.default_rng(number)
         blocks = -(-k // block)
         codes = rng.integers(0, 1 << bits, (n, blocks * block))
@@ -555,7 +556,7 @@ class Suite:
             inputs.pop()
         node = helper.make_node("MatMulNBits", inputs, ["Y"], K=k, N=n,
                                 bits=bits, block_size=block,
-                                domain="com.microsoft")
+                                accuracy_level=level, domain="com.microsoft")
         data_type = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
         outer = [f"d{i}" for i in range(dims)]
         graph = helper.make_graph(
@@ -586,7 +587,13 @@ class Suite:
         for m in (0, 1, 5, 33):
             shape = [2] * (dims - 1) + [m, k]
             a = rng.standard_normal(shape).astype(kind)
-            want = a.astype(np.float64) @ matrix.T
+            rounded = to_eight_bits(a, block) if level == 4 else a
+            want = rounded.astype(np.float64) @ matrix.T
+            if level == 4 and m:
+                # The case says nothing if rounding does not show.
+                exact = a.astype(np.float64) @ matrix.T
+                assert np.linalg.norm(want - exact) > 1e-4 * np.linalg.norm(
+                    exact), name
             if bias:
                 want = want + constants[-1][1].astype(np.float64)
             code, results = self.run(path + ".so", [("A", a)])
@@ -602,11 +609,12 @@ class Suite:
             if not error <= bound:
                 problem = problem or f"M = {m}: relative error {error:.2e}"
             if kind == np.float32 and zeros != "floats" and m:
-                problem = problem or self.compare_ort(model, a, got)
+                problem = problem or self.compare_ort(
+                    model, a, got, 2e-3 if level == 4 else 1e-5)
         self.say(name, problem)
 
     @staticmethod
-    def compare_ort(model, a, got):
+    def compare_ort(model, a, got, bound):
         import onnxruntime
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
@@ -618,7 +626,19 @@ class Suite:
             return ""  # fewer forms run there
         want = session.run(None, {"A": a})[0].astype(np.float64)
         error = np.linalg.norm(got - want) / np.linalg.norm(want)
-        return "" if error < 1e-5 else f"differs from ONNX Runtime: {error:.2e}"
+        return "" if error < bound else f"differs from ONNX Runtime: {error:.2e}"
+
+
+def to_eight_bits(a, block):
+    """Rows in 8 bits, a scale of largest magnitude / 127 for each block."""
+    k = a.shape[-1]
+    blocks = -(-k // block)
+    x = np.zeros((*a.shape[:-1], blocks * block), np.float32)
+    x[..., :k] = a
+    x = x.reshape(*a.shape[:-1], blocks, block)
+    scale = np.abs(x).max(-1, keepdims=True) / np.float32(127)
+    steps = np.rint(x / np.where(scale == 0, np.float32(1), scale))
+    return (steps * scale).reshape(*a.shape[:-1], -1)[..., :k]
 
 
 def describe(layer):
@@ -669,6 +689,10 @@ def main():
                                    groups=np.arange(64) // 32)
                 suite.check_matmul(103, cpu, 64, 32, 4, 32, "", False, 2,
                                    groups=np.arange(64)[::-1] // 32)
+                suite.check_matmul(104, cpu, 128, 48, 4, 32, "", True, 2,
+                                   level=4)
+                suite.check_matmul(105, cpu, 100, 40, 8, 32, "codes", False, 3,
+                                   level=4)
     print(f"{suite.passed} passed, {suite.failed} failed")
     return 1 if suite.failed or not suite.passed else 0
 

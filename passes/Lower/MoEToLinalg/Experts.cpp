@@ -527,6 +527,55 @@ static bool isPlainGrouping(FunctionLowering &l, Value groups, int64_t inner,
   return true;
 }
 
+/// Rounds rows [tokens, inner] to 8 bits with one scale, the largest magnitude
+/// / 127, for each block of a row: what `accuracy_level = 4` of MatMulNBits asks
+/// for, and with what models that have it were made and tested.
+static Value roundToEightBits(FunctionLowering &l, Value rows,
+                              OpFoldResult tokens, int64_t inner,
+                              int64_t block) {
+  int64_t blocks = llvm::divideCeil(static_cast<uint64_t>(inner),
+                                    static_cast<uint64_t>(block));
+  Type f32 = l.b.getF32Type();
+  Extents flat = {tokens, l.index(inner)};
+  Extents padded = {tokens, l.index(blocks * block)};
+  Extents split = {tokens, l.index(blocks), l.index(block)};
+  Value x = l.castTo(rows, f32);
+  if (blocks * block != inner)
+    x = l.insertSlice(l.filled(padded, l.scalar(f32, 0)), x,
+                      {l.index(0), l.index(0)});
+  x = l.reshape(x, padded, split);
+  AffineMap identity = AffineMap::getMultiDimIdentityMap(3, l.b.getContext());
+  AffineMap perBlock = identity.dropResult(2);
+  Value largest = l.reduce(
+      split, {false, false, true},
+      l.filled({tokens, l.index(blocks)}, l.scalar(f32, 0)), x, identity,
+      [](OpBuilder &b, Location loc, ValueRange in, Value most) -> Value {
+        return arith::MaximumFOp::create(
+            b, loc, most, math::AbsFOp::create(b, loc, in[0]));
+      });
+  Value rounded = l.pointwise(
+      split, f32, {x, largest}, {identity, perBlock},
+      [&](OpBuilder &b, Location loc, ValueRange in) -> Value {
+        auto number = [&](double value) -> Value {
+          return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(value));
+        };
+        Value scale = arith::DivFOp::create(b, loc, in[1], number(127));
+        // A block of zeros has no scale, and none is needed.
+        Value empty = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ,
+                                            scale, number(0));
+        Value divisor =
+            arith::SelectOp::create(b, loc, empty, number(1), scale);
+        Value steps = math::RoundEvenOp::create(
+            b, loc, arith::DivFOp::create(b, loc, in[0], divisor));
+        return arith::MulFOp::create(b, loc, steps, scale);
+      });
+  Value out = l.reshape(rounded, split, padded);
+  if (blocks * block != inner)
+    out = l.slice(out, {l.index(0), l.index(0)}, flat,
+                  {l.index(1), l.index(1)});
+  return out;
+}
+
 static LogicalResult lowerMatMulNBits(FunctionLowering &l, Operation *op) {
   Value x = operand(op, 0), codes = operand(op, 1), scales = operand(op, 2);
   Value zeros = operand(op, 3), groups = operand(op, 4), bias = operand(op, 5);
@@ -578,6 +627,8 @@ static LogicalResult lowerMatMulNBits(FunctionLowering &l, Operation *op) {
   l.checkEqual(shape.back(), l.index(inner), "A is not as wide as K says");
   shape.back() = l.index(inner);
   Value flat = l.reshape(l.tensor(x), shape, {tokens, l.index(inner)});
+  if (intAttr(op, "accuracy_level", 0) == 4)
+    flat = roundToEightBits(l, flat, tokens, inner, block);
 
   StoredBanks banks;
   banks.bits = bits;
