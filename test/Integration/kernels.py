@@ -638,7 +638,7 @@ def to_eight_bits(a, block):
     x = x.reshape(*a.shape[:-1], blocks, block)
     scale = np.abs(x).max(-1, keepdims=True) / np.float32(127)
     steps = np.rint(x / np.where(scale == 0, np.float32(1), scale))
-    return (steps * scale).reshape(*a.shape[:-1], -1)[..., :k]
+    return (steps * scale).reshape(*a.shape[:-1], blocks * block)[..., :k]
 
 
 def describe(layer):
