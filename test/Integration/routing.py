@@ -3,7 +3,8 @@
 
 usage: routing.py [--bin FOLDER] [-v] [GROUP...]
 
-Groups: published (46 routers of released models), fields (one router per field
+Groups: published (46 routers of released models), golden (the same against
+values that a reference program computed, make_routing_golden.py), fields (one router per field
 of #moe.routing, which fails if that field is ignored), forms (types, extents,
 sizes), mixtures (random settings), balanced (experts that choose tokens,
 statistics, soft routing), errors (what must end with an error).
@@ -27,6 +28,7 @@ import subprocess
 import sys
 import tempfile
 
+import make_routing_golden
 import numpy as np
 import onnx
 import routing_cases
@@ -220,10 +222,13 @@ def expect_route(case, arrays):
                                              operand, name in case.inputs()})
 
 
-def compare_route(case, arrays, results, report=None):
-    """Against the oracle; counts what is left out into the report."""
+def compare_route(case, arrays, results, report=None, golden=None):
+    """Against the oracle, or against `golden` values (ids, weights); counts
+    what is left out into the report."""
     ids, weights = results_of(case, results)
     want_ids, want, clear, ordered = expect_route(case, arrays)
+    if golden:
+        want_ids, want = golden
     experts = arrays[case.logits].shape[1]
     if ids.shape != want_ids.shape or weights.shape != want.shape:
         raise Failure(f"shapes {ids.shape} and {weights.shape}, expected "
@@ -673,6 +678,24 @@ def check_errors(tools, report):
                                   f"'{message}': {text[:300]}")
 
 
+def check_golden(tools, report):
+    """The published routers against values that no code of ours computed."""
+    cases = list(routing_cases.published())
+    arrays = make_routing_golden.inputs()
+    with np.load(make_routing_golden.PATH) as file:
+        golden = dict(file)
+    if golden["checksum"] != make_routing_golden.checksum(arrays):
+        raise Failure("the inputs are not those of the golden values")
+    function = function_of(tools, "golden", cases)
+    function.compile()
+    results = function.run(arrays)
+    for case in cases:
+        with report.check(f"golden {case.name}"):
+            compare_route(case, arrays, results, report,
+                          (golden[case.name + "_ids"].astype(np.int32),
+                           golden[case.name + "_weights"]))
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -697,6 +720,7 @@ def main():
         groups = {
             "published": lambda: check_group(
                 tools, report, "published", list(routing_cases.published())),
+            "golden": lambda: check_golden(tools, report),
             "fields": fields,
             "forms": lambda: check_group(tools, report, "forms",
                                          list(routing_cases.forms())),
