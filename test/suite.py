@@ -153,6 +153,7 @@ def integration_scripts(options):
           os.path.join(SMALL, "mixtral") + "=1,5,24",
           os.path.join(SMALL, "expert_loop") + "=0,3,64,1000",
           os.path.join(SMALL, "encoder") + "=7"]),
+        ("schemas of com.microsoft", ["contrib_schemas.py"]),
         ("list of operators",
          ["../../docs/generate_supported_ops.py", "--check"]),
         ("routers", ["routing.py"]),
