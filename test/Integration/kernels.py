@@ -515,7 +515,7 @@ class Suite:
                 drawn = {id(other): other.draw(3, 0) for other in group}
                 drawn[id(layer)]["ids"][1, 0] = bad
                 code, text = self.run(so, self.feeds(arguments, drawn))
-                if code != 1 or "ids are not all in [-1, " not in text:
+                if code != 1 or "an id is out of range; [-1, " not in text:
                     note(i, f"id {bad}: exit status {code}, expected 1 and a "
                             f"message about ids: {str(text)[:200]}")
             break

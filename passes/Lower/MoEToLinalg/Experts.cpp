@@ -447,7 +447,8 @@ static LogicalResult lowerExperts(FunctionLowering &l, Operation *op) {
     int64_t logical = experts.getLogical().value_or(numExperts);
     int64_t limit = std::max(logical, numExperts);
     checkExpertIds(l, ids, l.index(limit),
-                   "ids are not all in [-1, " + Twine(limit) + ")");
+                   "an id is out of range; [-1, " + Twine(limit) +
+                       ") is accepted");
     weightsBuffer = l.readable(l.castTo(l.tensor(weights), l.b.getF32Type()));
     plan = planRows(l, l.readable(l.tensor(ids)),
                     scaleInput ? weightsBuffer : Value(), dims, numExperts);
