@@ -14,6 +14,7 @@ same meaning, and in ONNX Runtime, where that runs it, the same results.
 usage: contrib_experts.py [--only compile|export] [PATTERN...]
 """
 import argparse
+import itertools
 import os
 import subprocess
 import sys
@@ -294,6 +295,29 @@ def moe():
          swiglu_fusion=1, runtime=False, tolerance=6e-2)
 
 
+def grid():
+    """Every activation in every form of its projections, with each k,
+    normalisation and presence of biases."""
+    forms = [(kind, fc3, {}) for kind in ACTIVATIONS + ("relu2",)
+             for fc3 in (False, True)]
+    forms += [("geglu", False, {"swiglu_fusion": f}) for f in (1, 2)]
+    for fusion, limit in itertools.product((0, 1, 2), (None, 0.5, 7.0)):
+        more = {"swiglu_fusion": fusion}
+        if limit is not None:
+            more["swiglu_limit"] = limit
+        forms.append(("swiglu", fusion == 0, more))
+    for i, ((kind, fc3, more), k, normalise, bias) in enumerate(
+            itertools.product(forms, (1, 2, 4), (0, 1), (False, True))):
+        text = "".join(f" {name} {value}" for name, value in more.items())
+        runs = not fc3 and (kind in ACTIVATIONS
+                            or more.get("swiglu_fusion") == 1
+                            and kind == "swiglu")
+        add("MoE", f"grid {kind} fc3 {fc3} k {k} normalise {normalise} bias "
+            f"{bias}{text}", tokens=(2, 3) if i % 3 == 0 else (5,), bias=bias,
+            fc3=fc3, activation_type=kind, k=k,
+            normalize_routing_weights=normalise, runtime=runs, **more)
+
+
 def qmoe():
     def case(name, **options):
         add("QMoE", name, **options)
@@ -479,6 +503,7 @@ def main():
     parser.add_argument("patterns", nargs="*", metavar="PATTERN")
     options = parser.parse_args()
     moe()
+    grid()
     qmoe()
     cases = [one for one in ops_nn.CASES
              if not options.patterns or any(p in one.name
