@@ -157,6 +157,7 @@ def integration_scripts(options):
         ("list of operators",
          ["../../docs/generate_supported_ops.py", "--check"]),
         ("routers", ["routing.py"]),
+        ("experts with a capacity", ["capacity.py"]),
         ("isolation", ["isolation.py", os.path.join(SMALL, "mixtral")]),
     ]
     if os.path.isdir(CORPUS):

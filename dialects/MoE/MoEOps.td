@@ -2,6 +2,7 @@
 #ifndef MOE_DIALECTS_MOE_MOEOPS_TD
 #define MOE_DIALECTS_MOE_MOEOPS_TD
 
+include "dialects/MoE/MoECapacity.td"
 include "dialects/MoE/MoEExperts.td"
 include "dialects/MoE/MoERoute.td"
 include "dialects/MoE/MoESchedule.td"

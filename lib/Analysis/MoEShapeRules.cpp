@@ -53,6 +53,15 @@ static void infer(NodeRef &node, ir::LoadStatsOp op) {
     node.results.assign(3, Extents{getExtent(node, op.getProbs(), 1)});
 }
 
+static void infer(NodeRef &node, ir::CapacityOp op) {
+  DimExpr tokens = common({getExtent(node, op.getIds(), 0),
+                           getExtent(node, op.getWeights(), 0),
+                           getExtent(node, op.getScores(), 0)});
+  DimExpr slots = common(
+      {getExtent(node, op.getIds(), 1), getExtent(node, op.getWeights(), 1)});
+  node.results[0] = node.results[1] = Extents{tokens, slots};
+}
+
 static void infer(NodeRef &node, ir::ExpertsOp op) {
   unsigned output = op.getLayout() == ir::BankLayout::OI ? 1 : 2;
   node.results[0] = Extents{
@@ -118,8 +127,8 @@ static void infer(NodeRef &node, ir::SwitchOp op) {
 bool moe::applyMoEExtentRule(NodeRef &node) {
   return llvm::TypeSwitch<Operation *, bool>(node.op)
       .Case<ir::RouteOp, ir::RouteBalancedOp, ir::SoftRouteOp, ir::LoadStatsOp,
-            ir::ExpertsOp, ir::TrivialExpertsOp, ir::DequantizeOp, ir::MixOp,
-            ir::SwitchOp>([&](auto op) {
+            ir::CapacityOp, ir::ExpertsOp, ir::TrivialExpertsOp,
+            ir::DequantizeOp, ir::MixOp, ir::SwitchOp>([&](auto op) {
         infer(node, op);
         return true;
       })

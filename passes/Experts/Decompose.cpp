@@ -88,7 +88,7 @@ struct MoEDecompose : moe::impl::MoEDecomposeBase<MoEDecompose> {
       "moe.trivial_experts", "moe.mix",
       "moe.switch",          "moe.route",
       "moe.route_balanced",  "moe.soft_route",
-      "moe.load_stats"};
+      "moe.load_stats",      "moe.capacity"};
 };
 } // namespace
 
@@ -146,6 +146,10 @@ LogicalResult MoEDecompose::build(GraphBuilder &graph, Operation *op,
         if (failed(sums))
           return failure();
         results = *sums;
+        return success();
+      })
+      .Case([&](ir::CapacityOp capacity) {
+        results = decomposeCapacity(graph, capacity);
         return success();
       })
       .Case([&](ir::SwitchOp choice) {

@@ -16,6 +16,9 @@ llvm::SmallVector<mlir::Value> decomposeRoute(GraphBuilder &g, ir::RouteOp op);
 /// tokens and weights.
 llvm::SmallVector<mlir::Value> decomposeRouteBalanced(GraphBuilder &g,
                                                       ir::RouteBalancedOp op);
+/// kept_ids and kept_weights.
+llvm::SmallVector<mlir::Value> decomposeCapacity(GraphBuilder &g,
+                                                 ir::CapacityOp op);
 /// dispatch and combine.
 llvm::SmallVector<mlir::Value> decomposeSoftRoute(GraphBuilder &g,
                                                   ir::SoftRouteOp op);

@@ -219,7 +219,11 @@ static std::vector<Layer> readLayers(ModuleOp module) {
           if (!op.getIds())
             return;
           layer.k = getExtent(op.getIds(), 1);
-          auto route = op.getIds().getDefiningOp<ir::RouteOp>();
+          // A capacity drops slots of a route, and leaves it that route.
+          Value chosen = op.getIds();
+          if (auto capacity = chosen.getDefiningOp<ir::CapacityOp>())
+            chosen = capacity.getIds();
+          auto route = chosen.getDefiningOp<ir::RouteOp>();
           if (route) {
             layer.routing = route.getRouting();
             layer.k = layer.routing.getK();

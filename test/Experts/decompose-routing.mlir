@@ -89,3 +89,21 @@ func.func @soft(%l: tensor<?x16x8xf32>) -> (tensor<?x16x8xf32>, tensor<?x16x8xf3
   %d, %c = moe.soft_route %l : tensor<?x16x8xf32>
   return %d, %c : tensor<?x16x8xf32>, tensor<?x16x8xf32>
 }
+
+// -----
+
+// Tokens get in line by their scores and back; places are a running sum.
+// CHECK-LABEL: @capacity
+// CHECK: %[[BY:.*]]:2 = onnx.TopK(%arg2,
+// CHECK: %[[BACK:.*]]:2 = onnx.TopK(%[[BY]]#1,
+// CHECK: onnx.Gather(%{{.*}}, %[[BY]]#1)
+// CHECK: onnx.CumSum
+// CHECK: %[[KEPT:.*]] = onnx.Gather(%{{.*}}, %[[BACK]]#1)
+// CHECK: onnx.Where(%[[KEPT]], %arg0,
+// CHECK: onnx.Where(%[[KEPT]], %arg1,
+func.func @capacity(%i: tensor<?x2xi32>, %w: tensor<?x2xf32>, %s: tensor<?xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>) {
+  %a, %b = moe.capacity %i, %w scores(%s : tensor<?xf32>)
+      {num_experts = 8, mode = #moe.capacity_mode<absolute>, value = 4.0, priority = #moe.priority<prob>}
+      : tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+  return %a, %b : tensor<?x2xi32>, tensor<?x2xf32>
+}

@@ -26,6 +26,8 @@ Value softmaxOver(FunctionLowering &l, Value tensor,
 void registerExperts(LoweringTable &table);
 /// Route.cpp, and with it the files below.
 void registerRouting(LoweringTable &table);
+/// Capacity.cpp
+void registerCapacity(LoweringTable &table);
 /// RouteBalanced.cpp
 void registerRouteBalanced(LoweringTable &table);
 /// RouteStatistics.cpp

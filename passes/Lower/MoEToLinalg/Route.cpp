@@ -535,6 +535,7 @@ static LogicalResult lowerRoute(FunctionLowering &l, Operation *op) {
 
 void lower::registerRouting(LoweringTable &table) {
   table.add("moe.route", lowerRoute);
+  registerCapacity(table);
   registerRouteBalanced(table);
   registerRouteStatistics(table);
 }

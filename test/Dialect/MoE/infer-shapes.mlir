@@ -50,6 +50,9 @@ func.func @others(%l: tensor<?x?xf32> {onnx.dims = ["t", "e"]}, %i: tensor<?x2xi
   // CHECK: moe.load_stats{{.*}}onnx.dims = {{\[\[}}"e"], ["e"], ["e"]]
   %n, %g, %p = moe.load_stats %i, %w probs(%l : tensor<?x?xf32>)
       : tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?xi64>, tensor<?xf64>, tensor<?xf64>
+  // CHECK: moe.capacity{{.*}}onnx.dims = {{\[\[}}"t", ""], ["t", ""]]{{.*}} -> tensor<?x2xi32>, tensor<?x2xf32>
+  %ki, %kw = moe.capacity %i, %w {num_experts = 8, mode = #moe.capacity_mode<factor>, value = 1.0}
+      : tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x?xi32>, tensor<?x?xf32>
   // CHECK: moe.dequantize{{.*}}onnx.dims = {{\[\[}}"e", "", ""]]{{.*}} -> tensor<?x32x64xf32>
   %bank = moe.dequantize %q, %s {bits = 4, block = 32} : tensor<?x32x32xui8>, tensor<?x32x2xf32> -> tensor<?x?x?xf32>
   // CHECK: moe.mix{{.*}}onnx.dims = {{\[\[}}"t", "", ""]]{{.*}} -> tensor<?x32x64xf32>
