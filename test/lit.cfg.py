@@ -45,12 +45,16 @@ config.substitutions += [
     ("%models", models),
 ]
 
-# The whole word only: not a part of a path or of another name.
+# The whole word only: not a part of a path or of another name. The option goes
+# to calls that do not have it yet, not to paths that scripts are given.
 for tool in ("moe-opt", "moe-compile", "moe-run"):
     command = os.path.join(config.moe_binary_dir, "bin", tool)
+    name = rf"(?<![-\w./%]){tool}(?![-\w./])"
     if tool == "moe-opt" and os.environ.get("MOE_VERIFY_ROUNDTRIP", "0") != "0":
-        command += " --verify-roundtrip"
-    config.substitutions.append((rf"(?<![-\w./%]){tool}(?![-\w./])", command))
+        config.substitutions.append(
+            (rf"(?<![-\w./%=]){tool}(?![-\w./])(?![^|]*--verify-roundtrip)",
+             command + " --verify-roundtrip"))
+    config.substitutions.append((name, command))
 
 if os.path.isdir(models):
     config.available_features.add("corpus")

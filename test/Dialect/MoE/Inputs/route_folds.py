@@ -134,4 +134,4 @@ def main(moe_opt, file):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1].removeprefix("--moe-opt="), *sys.argv[2:])
