@@ -145,3 +145,21 @@ func.func @f(%i: tensor<5x2xi32>, %w: tensor<5x2xf32>) {
       : tensor<5x2xi32>, tensor<5x2xf32> -> tensor<5x2xi32>, tensor<5x2xf32>
   return
 }
+
+// -----
+
+func.func @f(%i: tensor<5x2xi32>, %w: tensor<5x2xf32>) {
+  // expected-error @below {{value is -1.000000e+00 : f64; whole numbers from 0 to 9007199254740992 are}}
+  %a, %b = moe.capacity %i, %w {num_experts = 4, mode = #moe.capacity_mode<absolute>, value = -1.0}
+      : tensor<5x2xi32>, tensor<5x2xf32> -> tensor<5x2xi32>, tensor<5x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%i: tensor<5x2xi32>, %w: tensor<5x2xf32>) {
+  // expected-error @below {{attribute 'num_experts' failed to satisfy constraint}}
+  %a, %b = moe.capacity %i, %w {num_experts = 1048577, mode = #moe.capacity_mode<absolute>, value = 2.0}
+      : tensor<5x2xi32>, tensor<5x2xf32> -> tensor<5x2xi32>, tensor<5x2xf32>
+  return
+}
