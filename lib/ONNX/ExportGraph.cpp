@@ -42,6 +42,9 @@ private:
   //-----------------------------------------------------------===//
   void nameValues();
   void nameValue(Value value, StringRef wanted);
+  bool isFree(StringRef name, Value value) const;
+  void nameResults(Block &block);
+  void nameRegions(Block &block);
   std::string makeName(StringRef wanted);
 
   //===--- Types and attributes
@@ -77,7 +80,10 @@ private:
   Payloads &payloads;
   llvm::StringSet<> &domains;
   DenseMap<Value, std::string> names;
+  /// All names, and those that are visible where values are being named,
+  /// innermost subgraph last.
   llvm::StringSet<> taken;
+  SmallVector<llvm::StringMap<Value>> scopes;
   unsigned counter = 0;
   bool failed = false;
 };
@@ -130,12 +136,70 @@ std::string GraphExporter::makeName(StringRef wanted) {
   return name;
 }
 
+/// Whether `value` may have the name: subgraphs that do not see each other may
+/// use the same ones, and an input of a subgraph may be called as a value around
+/// it that the subgraph does not use.
+bool GraphExporter::isFree(StringRef name, Value value) const {
+  if (name.empty() || scopes.back().contains(name))
+    return false;
+  for (const auto &scope : ArrayRef(scopes).drop_back()) {
+    auto outer = scope.find(name);
+    if (outer == scope.end())
+      continue;
+    Region *region = value.getParentRegion();
+    if (!isa<BlockArgument>(value) ||
+        llvm::any_of(outer->second.getUsers(), [&](Operation *user) {
+          return region->isAncestor(user->getParentRegion());
+        }))
+      return false;
+  }
+  return true;
+}
+
 void GraphExporter::nameValue(Value value, StringRef wanted) {
-  if (!names.count(value))
-    names[value] = makeName(wanted);
+  if (names.count(value))
+    return;
+  std::string name = wanted.str();
+  if (isFree(name, value))
+    taken.insert(name);
+  else
+    name = makeName(wanted);
+  scopes.back()[name] = value;
+  names[value] = name;
+}
+
+/// Names what the ops of one graph give, without its subgraphs.
+void GraphExporter::nameResults(Block &block) {
+  for (Operation &op : block) {
+    if (auto initializer = dyn_cast<moe::onnx::InitializerOp>(op)) {
+      nameValue(initializer.getResult(), initializer.getInitializer());
+      continue;
+    }
+    auto outputs = op.getAttrOfType<ArrayAttr>(moe::onnx::names::kOutputs);
+    for (auto [i, result] : llvm::enumerate(op.getResults())) {
+      auto name = outputs && i < outputs.size()
+                      ? dyn_cast<StringAttr>(outputs[i])
+                      : StringAttr();
+      nameValue(result, name ? name.getValue() : StringRef());
+    }
+  }
+}
+
+void GraphExporter::nameRegions(Block &block) {
+  for (Operation &op : block)
+    for (Region &region : op.getRegions())
+      for (Block &body : region) {
+        scopes.emplace_back();
+        for (BlockArgument argument : body.getArguments())
+          nameValue(argument, getName(argument.getLoc()));
+        nameResults(body);
+        nameRegions(body);
+        scopes.pop_back();
+      }
 }
 
 void GraphExporter::nameValues() {
+  scopes.emplace_back();
   Block &body = function.getBody().front();
   for (BlockArgument argument : body.getArguments()) {
     auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(),
@@ -150,22 +214,8 @@ void GraphExporter::nameValues() {
     if (name && value.getDefiningOp())
       nameValue(value, name);
   }
-  body.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (auto initializer = dyn_cast<moe::onnx::InitializerOp>(op)) {
-      nameValue(initializer.getResult(), initializer.getInitializer());
-      return;
-    }
-    for (Region &region : op->getRegions())
-      for (BlockArgument argument : region.getArguments())
-        nameValue(argument, getName(argument.getLoc()));
-    auto outputs = op->getAttrOfType<ArrayAttr>(moe::onnx::names::kOutputs);
-    for (auto [i, result] : llvm::enumerate(op->getResults())) {
-      auto name = outputs && i < outputs.size()
-                      ? dyn_cast<StringAttr>(outputs[i])
-                      : StringAttr();
-      nameValue(result, name ? name.getValue() : StringRef());
-    }
-  });
+  nameResults(body);
+  nameRegions(body);
 }
 
 //===----------------------------------------------------------------------===//
