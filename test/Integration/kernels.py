@@ -636,9 +636,10 @@ def to_eight_bits(a, block):
     x = np.zeros((*a.shape[:-1], blocks * block), np.float32)
     x[..., :k] = a
     x = x.reshape(*a.shape[:-1], blocks, block)
-    scale = np.abs(x).max(-1, keepdims=True) / np.float32(127)
-    steps = np.rint(x / np.where(scale == 0, np.float32(1), scale))
-    return (steps * scale).reshape(*a.shape[:-1], blocks * block)[..., :k]
+    most = np.abs(x).max(-1, keepdims=True)
+    with np.errstate(divide="ignore"):
+        inverse = np.where(most == 0, np.float32(0), np.float32(127) / most)
+    return (np.rint(x * inverse) * (most / np.float32(127))).reshape(*a.shape[:-1], blocks * block)[..., :k]
 
 
 def describe(layer):

@@ -560,14 +560,16 @@ static Value roundToEightBits(FunctionLowering &l, Value rows,
         auto number = [&](double value) -> Value {
           return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(value));
         };
+        // Times 127 / largest, not divided by the scale: at the border of two
+        // steps that decides, and the references were rounded so.
         Value scale = arith::DivFOp::create(b, loc, in[1], number(127));
-        // A block of zeros has no scale, and none is needed.
         Value empty = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ,
-                                            scale, number(0));
-        Value divisor =
-            arith::SelectOp::create(b, loc, empty, number(1), scale);
+                                            in[1], number(0));
+        Value inverse = arith::SelectOp::create(
+            b, loc, empty, number(0),
+            arith::DivFOp::create(b, loc, number(127), in[1]));
         Value steps = math::RoundEvenOp::create(
-            b, loc, arith::DivFOp::create(b, loc, in[0], divisor));
+            b, loc, arith::MulFOp::create(b, loc, in[0], inverse));
         return arith::MulFOp::create(b, loc, steps, scale);
       });
   Value out = l.reshape(rounded, split, padded);
