@@ -71,7 +71,7 @@ void moe::buildHostPipeline(OpPassManager &manager,
 
   // Buffers. Results are settled before frees are placed, frees before linalg
   // operations fall apart into loops.
-  manager.addPass(createHostEmptyTensorsPass());
+  manager.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions bufferize;
   bufferize.bufferizeFunctionBoundaries = true;
   bufferize.functionBoundaryTypeConversion =

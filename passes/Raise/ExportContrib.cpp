@@ -20,10 +20,6 @@ using namespace moe;
 
 namespace {
 
-int64_t getExtent(Value value, int64_t i) {
-  return cast<RankedTensorType>(value.getType()).getDimSize(i);
-}
-
 struct Settings {
   bool logWeights, anyTie, interleave;
 };

@@ -8,10 +8,16 @@
 #define MOE_PASSES_RAISE_NODES_H
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Operation.h"
 #include "mlir/IR/Value.h"
 
 namespace moe {
+
+/// Extent `i` of a value of ranked type, ShapedType::kDynamic if unknown.
+inline int64_t getExtent(mlir::Value value, int64_t i) {
+  return mlir::cast<mlir::RankedTensorType>(value.getType()).getDimSize(i);
+}
 
 class NodeBuilder {
 public:

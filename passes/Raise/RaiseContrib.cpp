@@ -17,10 +17,6 @@ using namespace moe;
 
 namespace {
 
-int64_t getExtent(Value value, int64_t i) {
-  return cast<RankedTensorType>(value.getType()).getDimSize(i);
-}
-
 /// Writes the moe ops of one node.
 class Raiser {
 public:

@@ -49,19 +49,6 @@ def HostFusePass : Pass<"moe-host-fuse", "::mlir::func::FuncOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
-def HostEmptyTensorsPass : Pass<"moe-host-empty-tensors", "::mlir::ModuleOp"> {
-  let summary = "Compute values where they will be stored";
-  let description = [{
-    MLIR's empty tensor elimination: a value that is inserted into a larger one
-    is computed there. Loops that hand state on with
-    `bufferization.materialize_in_destination` are left alone: computing the new
-    state in the old one's place conflicts with other readers of the old state,
-    which bufferization then refuses instead of copying.
-  }];
-  let dependentDialects = ["::mlir::bufferization::BufferizationDialect",
-                           "::mlir::tensor::TensorDialect"];
-}
-
 def HostResultsPass : Pass<"moe-host-results", "::mlir::func::FuncOp"> {
   let summary = "Give every result of a function a buffer of its own";
   let description = [{

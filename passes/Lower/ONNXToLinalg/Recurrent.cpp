@@ -3,10 +3,10 @@
 //
 // For each direction the products of the whole input with W are one
 // contraction, biases included. The loop over time then adds the product of
-// the state with R, applies the gates and writes one row of Y. The backward direction walks the same loop
-// from the last step to the first: a sequence that is shorter than the rest
-// keeps its initial state until its own last step comes, so lengths are only a
-// mask. Half floats are computed in f32.
+// the state with R, applies the gates and writes one row of Y. The backward
+// direction walks the same loop from the last step to the first: a sequence that
+// is shorter than the rest keeps its initial state until its own last step comes,
+// so lengths are only a mask. Half floats are computed in f32.
 //
 //===----------------------------------------------------------------------===//
 
