@@ -57,6 +57,28 @@ def RaiseContrib : Pass<"moe-raise-contrib", "::mlir::func::FuncOp"> {
   ];
 }
 
+def RaiseExperts : Pass<"moe-raise-experts", "::mlir::func::FuncOp"> {
+  let summary = "layers of experts in plain nodes as moe.experts";
+  let description = [{
+    Finds layers of experts in the forms that exporters write them in and
+    replaces each by one `moe.experts`: every expert's products, the activation
+    between them, the weighting by slot and the sum over slots. The ids and
+    weights are whatever values the graph has; `moe-raise-routers` is about
+    where they come from.
+
+    Types and extents must be inferred (`onnx-infer-shapes`). All is proven from
+    the structure of the graph, its constants and the names of extents; names of
+    nodes and values are not looked at. What looks like a layer of experts and
+    is none by one rule stays, with a remark of category `raise` that names the
+    node and the rule.
+  }];
+  let dependentDialects = ["::moe::ir::MoEDialect", "::moe::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numRaised", "raised", "Layers that became moe.experts">,
+    Statistic<"numMissed", "missed", "Layers that were recognised and stayed">,
+  ];
+}
+
 def ExportContrib : Pass<"moe-export-contrib", "::mlir::func::FuncOp"> {
   let summary = "moe ops as com.microsoft's MoE and QMoE";
   let description = [{

@@ -1,0 +1,61 @@
+//===- RaiseExperts.h - what the forms of experts share ---------*- C++ -*-===//
+//
+// Each family of forms that exporters write experts in is one function, in a
+// file of its own, that raises all layers of its forms in a function. It adds
+// `moe.experts`, replaces the result of the layer by it and leaves the nodes
+// behind the result where they are: what has no use any more goes when the
+// family is done, before the next one looks.
+//
+//===----------------------------------------------------------------------===//
+#ifndef MOE_PASSES_RAISE_RAISEEXPERTS_H
+#define MOE_PASSES_RAISE_RAISEEXPERTS_H
+
+#include "lib/Analysis/DimExpr.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/PatternMatch.h"
+#include "passes/Raise/FeedForward.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace moe {
+
+/// One run of the pass on a function.
+class RaiseContext : private mlir::RewriterBase::Listener {
+public:
+  explicit RaiseContext(mlir::MLIRContext *context) : rewriter(context, this) {}
+
+  mlir::RewriterBase &getRewriter() { return rewriter; }
+  /// The expressions of all extents of the function.
+  DimContext &getDims() { return dims; }
+
+  /// Notes that a layer became `moe.experts`.
+  void noteRaised() { ++numRaised; }
+  unsigned getNumRaised() const { return numRaised; }
+
+  /// Notes why `anchor`, a node that only a layer of experts has in this
+  /// place, did not become part of one: the rule of `refusal` at its node. It
+  /// ends as a remark if no family raises the layer. What the first family
+  /// says about an anchor holds.
+  void noteMissed(mlir::Operation *anchor, const Refusal &refusal);
+
+  /// Erases what has no use.
+  void eraseDead(mlir::func::FuncOp func);
+
+  /// Emits what was missed and is still there as remarks of category `raise`.
+  /// Returns how many layers that were.
+  unsigned emitRemarks(llvm::StringRef pass);
+
+private:
+  void notifyOperationErased(mlir::Operation *op) override;
+
+  mlir::IRRewriter rewriter;
+  DimContext dims;
+  unsigned numRaised = 0;
+  llvm::MapVector<mlir::Operation *, Refusal> missed;
+};
+
+/// A family of forms.
+using RaiseFamily = void (*)(mlir::func::FuncOp func, RaiseContext &context);
+
+} // namespace moe
+
+#endif // MOE_PASSES_RAISE_RAISEEXPERTS_H
