@@ -19,6 +19,7 @@
 #include "mlir/Transforms/Passes.h"
 
 using namespace mlir;
+using namespace moe;
 
 static constexpr llvm::StringLiteral phaseNames[moe::numPhases] = {
     "import", "raise", "optimise", "schedule", "lower", "target"};
@@ -34,8 +35,13 @@ std::optional<moe::Phase> moe::parsePhase(llvm::StringRef name) {
   return std::nullopt;
 }
 
-void moe::buildRaisePipeline(OpPassManager &manager) {
+/// `moe-raise`: all that recognises experts in plain nodes, in this order.
+static void buildRaisers(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createRaiseContrib());
+}
+
+void moe::buildRaisePipeline(OpPassManager &manager) {
+  buildRaisers(manager);
   // What raising made has extents to name.
   manager.addNestedPass<func::FuncOp>(createInferShapes());
   manager.addPass(createCanonicalizerPass());
@@ -110,6 +116,9 @@ void moe::buildHostPipeline(OpPassManager &manager,
 }
 
 void moe::registerPipelines() {
+  PassPipelineRegistration<>(
+      "moe-raise", "Recognise experts in plain ONNX: all passes moe-raise-*",
+      buildRaisers);
   PassPipelineRegistration<HostPipelineOptions>(
       "moe-host-pipeline", "From linalg on tensors to the LLVM dialect",
       buildHostPipeline);
