@@ -66,4 +66,34 @@ def Rt_PanelsAttr
   }];
 }
 
+def Rt_StackAttr
+    : AttrDef<Rt_Dialect, "Stack",
+              [ElementsAttrInterface,
+               DeclareAttrInterfaceMethods<Rt_BytesAttrInterface>]> {
+  let mnemonic = "stack";
+  let summary = "tensors of one type along a new first axis";
+  let description = [{
+    The parts one after the other: what ONNX's Unsqueeze and Concat would give,
+    without a copy of any of them. With `transposed` the last two axes of each
+    part are swapped. The bytes are put together when an artifact or a model is
+    written.
+
+    ```mlir
+    #rt.stack<[#onnx.file<"m.onnx", 0, 64> : tensor<4x4xf32>,
+               #onnx.file<"m.onnx", 128, 64> : tensor<4x4xf32>]> : tensor<2x4x4xf32>
+    ```
+  }];
+  let parameters = (ins AttributeSelfTypeParameter<"", "::mlir::ShapedType">:$type,
+                        ArrayRefParameter<"::mlir::ElementsAttr">:$parts,
+                        DefaultValuedParameter<"bool", "false">:$transposed);
+  let assemblyFormat = "`<` `[` $parts `]` (`,` `transposed` `=` $transposed^)? `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// No element access: callers see a failure and leave the value alone.
+    ::mlir::FailureOr<::mlir::detail::ElementsAttrIndexer>
+    getValuesImpl(::mlir::TypeID) const { return ::mlir::failure(); }
+    bool isSplat() const { return false; }
+  }];
+}
+
 #endif // MOE_DIALECTS_RT_RTATTRS_TD

@@ -202,7 +202,7 @@ void ModelExporter::placeExternally(GraphProto &graph, StringRef file,
     };
     add("location", file.str());
     add("offset", std::to_string(offsets[number]));
-    add("length", std::to_string(payloads.bytes[number].size()));
+    add("length", std::to_string(getSize(payloads.bytes[number])));
     tensor.set_data_location(TensorProto::EXTERNAL);
   };
   for (TensorProto &tensor : *graph.mutable_initializer())
@@ -232,13 +232,15 @@ LogicalResult ModelExporter::write() {
       return module.emitError() << error;
     SmallVector<uint64_t> offsets;
     uint64_t at = 0;
-    for (StringRef bytes : payloads.bytes) {
+    for (const Payload &payload : payloads.bytes) {
+      uint64_t size = getSize(payload);
       // Readers map large tensors, which needs offsets of whole pages.
-      uint64_t aligned = llvm::alignTo(at, bytes.size() >= 4096 ? 4096 : 64);
+      uint64_t aligned = llvm::alignTo(at, size >= 4096 ? 4096 : 64);
       data->os().write_zeros(aligned - at);
       offsets.push_back(aligned);
-      data->os() << bytes;
-      at = aligned + bytes.size();
+      for (StringRef piece : payload)
+        data->os() << piece;
+      at = aligned + size;
     }
     placeExternally(*model.mutable_graph(), llvm::sys::path::filename(dataPath),
                     offsets);

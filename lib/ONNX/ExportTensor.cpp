@@ -1,10 +1,12 @@
 //===- ExportTensor.cpp - attribute to TensorProto ------------------------===//
 #include "lib/ONNX/ExportTensor.h"
 #include "dialects/ONNX/ONNXDialect.h"
+#include "dialects/Rt/RtDialect.h"
 #include "lib/ONNX/Skeleton.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "onnx/onnx_pb.h"
 #include "llvm/Support/MathExtras.h"
@@ -45,6 +47,79 @@ StringRef getDenseBytes(DenseElementsAttr dense, unsigned bits,
   return made;
 }
 
+/// Appends the stretches that hold the elements in the form of raw_data. `made`
+/// owns what has no such form yet.
+bool appendBytes(ElementsAttr elements, Payload &bytes,
+                 std::deque<std::string> &made, std::string &error) {
+  ShapedType type = elements.getShapedType();
+  unsigned bits = moe::onnx::getElementBits(type.getElementType());
+  if (auto file = dyn_cast<moe::onnx::FileElementsAttr>(elements)) {
+    ArrayRef<char> mapped = file.getBytes(error);
+    if (!error.empty())
+      return false;
+    bytes.push_back(StringRef(mapped.data(), mapped.size()));
+    return true;
+  }
+  if (auto dense = dyn_cast<DenseElementsAttr>(elements)) {
+    if (bits == 0) {
+      error = "strings must be dense string elements";
+      return false;
+    }
+    if (type.getNumElements() == 0)
+      return true;
+    std::string own;
+    StringRef raw = getDenseBytes(dense, bits, own);
+    if (raw.data() == own.data())
+      raw = made.emplace_back(std::move(own));
+    bytes.push_back(raw);
+    return true;
+  }
+  if (auto resource = dyn_cast<DenseResourceElementsAttr>(elements)) {
+    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
+    if (!blob) {
+      error = ("the resource '" + resource.getRawHandle().getKey() +
+               "' has no data")
+                  .str();
+      return false;
+    }
+    bytes.push_back(StringRef(blob->getData().data(), blob->getData().size()));
+    return true;
+  }
+  auto stack = dyn_cast<moe::rt::StackAttr>(elements);
+  if (!stack) {
+    error = "only dense elements, resources, #onnx.file and #rt.stack can be "
+            "written";
+    return false;
+  }
+  if (bits < 8 &&
+      stack.getParts().front().getShapedType().getNumElements() * bits % 8) {
+    error = "parts of #rt.stack that end within a byte cannot be written";
+    return false;
+  }
+  if (!stack.getTransposed())
+    return llvm::all_of(stack.getParts(), [&](ElementsAttr part) {
+      return appendBytes(part, bytes, made, error);
+    });
+  std::string turned;
+  turned.reserve(stack.getByteSize());
+  auto collect = [&](ArrayRef<char> chunk) {
+    turned.append(chunk.begin(), chunk.end());
+    return success();
+  };
+  ScopedDiagnosticHandler handler(stack.getContext(),
+                                  [&](Diagnostic &diagnostic) {
+                                    error = diagnostic.str();
+                                    return success();
+                                  });
+  auto emitError = [&] {
+    return mlir::emitError(UnknownLoc::get(stack.getContext()));
+  };
+  if (failed(stack.forEachChunk(collect, emitError)))
+    return false;
+  bytes.push_back(made.emplace_back(std::move(turned)));
+  return true;
+}
+
 } // namespace
 
 bool moe::exportTensor(ElementsAttr elements, TensorProto &tensor,
@@ -66,51 +141,28 @@ bool moe::exportTensor(ElementsAttr elements, TensorProto &tensor,
   }
 
   unsigned bits = moe::onnx::getElementBits(element);
-  std::string made;
-  StringRef bytes;
-  if (auto file = dyn_cast<moe::onnx::FileElementsAttr>(elements)) {
-    ArrayRef<char> mapped = file.getBytes(error);
-    if (!error.empty())
-      return false;
-    bytes = StringRef(mapped.data(), mapped.size());
-  } else if (auto dense = dyn_cast<DenseElementsAttr>(elements)) {
-    if (dataType == TensorProto::STRING) {
-      error = "strings must be dense string elements";
-      return false;
-    }
-    bytes =
-        type.getNumElements() ? getDenseBytes(dense, bits, made) : StringRef();
-  } else if (auto resource = dyn_cast<DenseResourceElementsAttr>(elements)) {
-    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
-    if (!blob) {
-      error = ("the resource '" + resource.getRawHandle().getKey() +
-               "' has no data")
-                  .str();
-      return false;
-    }
-    bytes = StringRef(blob->getData().data(), blob->getData().size());
-  } else {
-    error = "only dense elements, resources and #onnx.file can be written";
+  Payload bytes;
+  if (!appendBytes(elements, bytes, payloads.made, error))
     return false;
-  }
-
+  uint64_t count = getSize(bytes);
   uint64_t expected =
       llvm::divideCeil(static_cast<uint64_t>(type.getNumElements()) * bits, 8);
-  if (bytes.size() != expected) {
+  if (count != expected) {
     llvm::raw_string_ostream(error)
-        << "the elements have " << bytes.size() << " bytes, type " << type
-        << " needs " << expected;
+        << "the elements have " << count << " bytes, type " << type << " needs "
+        << expected;
     return false;
   }
-  if (bytes.size() < kFileThreshold) {
-    tensor.set_raw_data(bytes.data(), bytes.size());
+  if (count < kFileThreshold) {
+    std::string raw;
+    for (StringRef piece : bytes)
+      raw += piece;
+    tensor.set_raw_data(std::move(raw));
     return true;
   }
-  if (bytes.data() == made.data())
-    bytes = payloads.made.emplace_back(std::move(made));
   auto *entry = tensor.add_external_data();
   entry->set_key(kPayloadKey.str());
   entry->set_value(std::to_string(payloads.bytes.size()));
-  payloads.bytes.push_back(bytes);
+  payloads.bytes.push_back(std::move(bytes));
   return true;
 }

@@ -4,6 +4,7 @@
 
 #include "mlir/IR/BuiltinAttributeInterfaces.h"
 #include "llvm/ADT/SmallVector.h"
+#include "lib/ONNX/Skeleton.h"
 #include <deque>
 #include <string>
 
@@ -16,7 +17,7 @@ namespace moe {
 /// Large element bytes that a model under construction refers to by number
 /// (kPayloadKey). They stay where they are: in a mapped file, in the context.
 struct Payloads {
-  llvm::SmallVector<llvm::StringRef> bytes;
+  llvm::SmallVector<Payload> bytes;
   /// Owns what had to be brought into ONNX's form first.
   std::deque<std::string> made;
 };

@@ -262,7 +262,7 @@ namespace {
 /// the skeleton.
 class Expander : public Walker {
 public:
-  Expander(StringRef skeleton, llvm::ArrayRef<StringRef> payloads,
+  Expander(StringRef skeleton, llvm::ArrayRef<Payload> payloads,
            std::deque<std::string> &texts)
       : Walker(skeleton), skeleton(skeleton), payloads(payloads), texts(texts) {
   }
@@ -281,11 +281,18 @@ private:
   std::optional<unsigned> readPayload(const Field &entry);
 
   StringRef skeleton;
-  llvm::ArrayRef<StringRef> payloads;
+  llvm::ArrayRef<Payload> payloads;
   std::deque<std::string> &texts;
 };
 
 } // namespace
+
+uint64_t moe::getSize(const Payload &payload) {
+  uint64_t size = 0;
+  for (StringRef piece : payload)
+    size += piece.size();
+  return size;
+}
 
 /// The number in an external_data entry with kPayloadKey.
 std::optional<unsigned> Expander::readPayload(const Field &entry) {
@@ -331,10 +338,11 @@ bool Expander::expand(Message message, size_t begin, size_t end, Pieces &pieces,
       copied = field.end;
       std::string head;
       putVarint(head, kRawData << 3 | WireType::Bytes);
-      putVarint(head, payloads[*number].size());
-      ownSize += head.size() + payloads[*number].size();
+      uint64_t bytes = getSize(payloads[*number]);
+      putVarint(head, bytes);
+      ownSize += head.size() + bytes;
       own.push_back(text(std::move(head)));
-      own.push_back(payloads[*number]);
+      own.append(payloads[*number]);
       found = true;
       continue;
     }
@@ -363,7 +371,7 @@ bool Expander::expand(Message message, size_t begin, size_t end, Pieces &pieces,
 }
 
 SkeletonExpander::SkeletonExpander(StringRef skeleton,
-                                   llvm::ArrayRef<StringRef> payloads) {
+                                   llvm::ArrayRef<Payload> payloads) {
   if (Expander(skeleton, payloads, texts)
           .expand(Message::Model, 0, skeleton.size(), pieces, total))
     return;

@@ -45,13 +45,16 @@ bool makeSkeleton(llvm::StringRef file, std::string &skeleton,
 /// Reads the value of a kSliceKey entry.
 std::optional<Slice> parseSlice(llvm::StringRef text);
 
+/// The bytes of a tensor: stretches that follow each other.
+using Payload = llvm::SmallVector<llvm::StringRef, 1>;
+uint64_t getSize(const Payload &payload);
+
 /// The reverse, for writing: a serialised ModelProto in which tensors hold an
 /// entry kPayloadKey with the number of a payload (in decimal) is streamed with
 /// the payload as `raw_data` in its place. Nothing is copied in memory.
 class SkeletonExpander {
 public:
-  SkeletonExpander(llvm::StringRef skeleton,
-                   llvm::ArrayRef<llvm::StringRef> payloads);
+  SkeletonExpander(llvm::StringRef skeleton, llvm::ArrayRef<Payload> payloads);
 
   /// Size of the whole message, in bytes.
   uint64_t size() const { return total; }

@@ -1,7 +1,7 @@
 //===- Banks.h - weights of all experts as one tensor -----------*- C++ -*-===//
 //
 // Exporters hold the weights of a layer as one tensor, as one per expert, or as
-// slices of a transposed one. Banks of separate constants are `#onnx.stack`,
+// slices of a transposed one. Banks of separate constants are `#rt.stack`,
 // which refers to the parts: no byte is copied before an artifact or a model is
 // written.
 //
@@ -11,13 +11,18 @@
 
 #include "passes/Raise/FeedForward.h"
 
+namespace mlir {
+class RewriterBase;
+} // namespace mlir
+
 namespace moe {
 
-/// A constant, or slice `index` along axis 0 of one, perhaps transposed.
+/// A constant or a part of one along axis 0, perhaps transposed.
 struct WeightRef {
   mlir::Value source;
-  /// -1: all of it.
+  /// Of `count` equal parts along axis 0 the one that it is; -1: all of it.
   int64_t index = -1;
+  int64_t count = 1;
   /// The last two axes are swapped.
   bool transposed = false;
 };
@@ -28,7 +33,7 @@ struct WeightRef {
 /// constant or not.
 WeightRef resolveWeights(mlir::Value value);
 
-/// Whether a value is an initialiser or a constant.
+/// Whether a value is an initialiser or a constant, reshaped or not.
 bool isConstantValue(mlir::Value value);
 
 /// Makes the operands of one `moe.experts`.
@@ -45,8 +50,12 @@ public:
   mlir::Value stack(llvm::ArrayRef<mlir::Value> parts, bool &transposed,
                     Refusal &refusal);
 
-  /// A constant bank with its last two axes swapped.
+  /// A constant bank with its last two axes swapped. Null with a refusal.
   mlir::Value transpose(mlir::Value bank, Refusal &refusal);
+
+  /// The same elements with other extents, at most one of them unknown: another
+  /// view of a constant, else a Reshape.
+  mlir::Value reshape(mlir::Value value, llvm::ArrayRef<int64_t> shape);
 
 private:
   mlir::OpBuilder &b;
@@ -58,7 +67,9 @@ private:
 struct ExpertLayer {
   /// Rows [.., H]; axes in front of the last are tokens.
   mlir::Value tokens;
-  /// [.., k] integers, [.., k] floats; both null for a dense network.
+  /// [.., k] integers, [.., k] floats; both null for a dense network. The form
+  /// has to know that ids are in [0, E): what an operator of the model makes of
+  /// others (Gather: from the end) is not what moe.experts does.
   mlir::Value ids, weights;
   ir::ScaleAt scaleAt = ir::ScaleAt::Output;
   double inScale = 1;
@@ -74,10 +85,13 @@ struct ExpertLayer {
 mlir::Value buildExperts(mlir::OpBuilder &b, mlir::Location loc,
                          const ExpertLayer &layer, Refusal &refusal);
 
-/// The result [tokens, H'] in the extents of `like`, which has the same
-/// elements in row-major order. Replaces `like` by it.
-void replaceWithExperts(mlir::RewriterBase &rewriter, mlir::Value like,
-                        mlir::Value result);
+/// Replaces `like`, whose elements in row-major order are those of `result`
+/// [tokens, H'], by it. Where `like` has several extents that are not static,
+/// one of `sources` must be known to have the same ones in front of the last;
+/// false if none has.
+bool replaceWithExperts(mlir::RewriterBase &rewriter, mlir::Value like,
+                        mlir::Value result,
+                        llvm::ArrayRef<mlir::Value> sources);
 
 } // namespace moe
 

@@ -79,9 +79,8 @@ struct FeedForward {
 /// The hidden rows that go into it may be reshaped in any way that keeps their
 /// order; halves are taken by Split or Slice (with step 2: interleaved) on the
 /// feature axis.
-std::optional<FeedForward> matchFeedForward(mlir::Value result,
-                                            MatchProjection match,
-                                            Refusal &refusal);
+std::optional<FeedForward>
+matchFeedForward(mlir::Value result, MatchProjection match, Refusal &refusal);
 
 /// The same from the operand of the second product, for forms in which that
 /// product is found otherwise; `second` is copied into the result.
