@@ -11,6 +11,8 @@
 #include "mlir/IR/Verifier.h"
 #include "passes/Raise/Match.h"
 #include "passes/Raise/Nodes.h"
+#include "passes/Raise/RaiseCheck.h"
+#include "passes/Raise/View.h"
 
 using namespace mlir;
 using namespace moe;
@@ -736,8 +738,31 @@ static Value getShapeOf(RewriterBase &b, NodeBuilder &nodes, Value like,
   return {};
 }
 
+/// Compares the nodes behind a layer with what takes their place, if checks are
+/// on: ids, weights and tokens are drawn.
+static bool check(Value like, Value result, Value made, Refusal &refusal) {
+  SmallVector<RaiseCut> cuts;
+  DimContext dims;
+  auto cut = [&](Value value, int64_t bound) {
+    if (value && !isConstantValue(value))
+      cuts.push_back(
+          {View::of(value, dims, {}, /*throughCasts=*/true).getBase(), bound});
+  };
+  if (auto layer = made.getDefiningOp<ir::ExpertsOp>()) {
+    cut(layer.getX(), 0);
+    cut(layer.getIds(), layer.getNumLogical());
+    cut(layer.getWeights(), 0);
+  }
+  std::string why;
+  if (checkRaise(like, result, cuts, why))
+    return true;
+  refusal.say(like.getDefiningOp(), why);
+  return false;
+}
+
 bool moe::replaceWithExperts(RewriterBase &rewriter, Value like, Value result,
-                             ArrayRef<Value> sources) {
+                             ArrayRef<Value> sources, Refusal &refusal) {
+  Value layer = result;
   auto type = cast<RankedTensorType>(like.getType());
   auto made = cast<RankedTensorType>(result.getType());
   OpBuilder::InsertionGuard guard(rewriter);
@@ -752,13 +777,18 @@ bool moe::replaceWithExperts(RewriterBase &rewriter, Value like, Value result,
   }
   if (type.getRank() != 2) {
     Value shape = getShapeOf(rewriter, nodes, like, sources);
-    if (!shape)
+    if (!shape) {
+      refusal.say(like.getDefiningOp(), "the extents of the result are known "
+                                        "from the result alone");
       return false;
+    }
     // A batch without tokens keeps its extents: 0 is no "as it was".
     result = nodes.create(
         "onnx.Reshape", {result, shape}, type,
         rewriter.getNamedAttr("allowzero", rewriter.getI64IntegerAttr(1)));
   }
+  if (!check(like, result, layer, refusal))
+    return false;
   Operation *from = like.getDefiningOp(), *to = result.getDefiningOp();
   if (from && from->getNumResults() == 1)
     for (StringRef name :

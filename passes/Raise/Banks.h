@@ -87,11 +87,12 @@ mlir::Value buildExperts(mlir::OpBuilder &b, mlir::Location loc,
 
 /// Replaces `like`, whose elements in row-major order are those of `result`
 /// [tokens, H'], by it. Where `like` has several extents that are not static,
-/// one of `sources` must be known to have the same ones in front of the last;
-/// false if none has.
+/// one of `sources` must be known to have the same ones in front of the last.
+/// False with a refusal if none has, or if checks are on and find that the two
+/// differ (RaiseCheck.h).
 bool replaceWithExperts(mlir::RewriterBase &rewriter, mlir::Value like,
-                        mlir::Value result,
-                        llvm::ArrayRef<mlir::Value> sources);
+                        mlir::Value result, llvm::ArrayRef<mlir::Value> sources,
+                        Refusal &refusal);
 
 } // namespace moe
 

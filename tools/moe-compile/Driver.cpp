@@ -9,6 +9,7 @@
 //===----------------------------------------------------------------------===//
 #include "tools/moe-compile/Driver.h"
 
+#include "lib/Check/HostRaiseCheck.h"
 #include "lib/Support/ModelDiagnostics.h"
 #include "lib/Support/OutputFile.h"
 #include "moe/Artifact.h"
@@ -355,5 +356,7 @@ int compile::runMoeCompile(int argc, char **argv, DialectRegistry &registry) {
   int exitCode = 0;
   if (!parseOptions(argc, argv, options, exitCode))
     return exitCode;
+  if (options.raiseCheck)
+    registerHostRaiseCheck(registry);
   return Compilation(options, registry).run();
 }

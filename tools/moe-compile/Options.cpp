@@ -47,6 +47,8 @@ PHASES
   --dump-phases=DIR     write the IR after each phase into DIR
   --pass-pipeline='builtin.module(...)'
                         these passes instead of raise, optimise and schedule
+  --moe-raise-check     run both sides of each raise on made-up inputs, and
+                        refuse a raise that differs (about 1 s each)
 REPORTS
   --list-ops            count the model's operators, and tell which of them
                         cannot be compiled; compiles nothing. Without INPUT:
@@ -88,6 +90,8 @@ struct CommandLine {
                           cl::cat(category)};
   cl::opt<std::string> pipeline{"pass-pipeline", cl::desc("Passes to run"),
                                 cl::init(""), cl::cat(category)};
+  cl::opt<bool> raiseCheck{"moe-raise-check", cl::desc("Check raises"),
+                           cl::cat(category)};
   cl::opt<std::string> dump{"dump-phases", cl::desc("Folder for the IR"),
                             cl::init(""), cl::cat(category)};
   cl::list<std::string> dims{"dim", cl::desc("NAME=N"), cl::cat(category)};
@@ -180,6 +184,7 @@ std::string convert(const CommandLine &line, Options &options) {
   options.input = line.input;
   options.cpu = line.cpu;
   options.passPipeline = line.pipeline;
+  options.raiseCheck = line.raiseCheck;
   options.dumpFolder = line.dump;
   options.report = line.report;
   options.listOps = line.listOps;

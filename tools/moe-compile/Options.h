@@ -23,6 +23,8 @@ struct Options {
   Phase to = Phase::Target;
   /// Passes instead of the phases raise, optimise and schedule; empty: those.
   std::string passPipeline;
+  /// Run both sides of each raise and refuse one that differs.
+  bool raiseCheck = false;
   std::string dumpFolder;
   /// Extents that the user binds.
   std::vector<std::pair<std::string, int64_t>> dims;

@@ -9,6 +9,7 @@
 #include "tools/moe-opt/MoeOptDriver.h"
 #include "dialects/ONNX/ONNXDialect.h"
 #include "dialects/ONNX/Signatures.h"
+#include "lib/Check/HostRaiseCheck.h"
 #include "lib/ONNX/ImportPasses.h"
 #include "lib/ONNX/Opset.h"
 #include "lib/Support/ModelDiagnostics.h"
@@ -48,6 +49,12 @@ llvm::cl::opt<std::string> preset(
                    "asked for"),
     llvm::cl::init(""));
 
+llvm::cl::opt<bool> raiseCheck(
+    "moe-raise-check",
+    llvm::cl::desc("Compile and run what raising replaces and what it puts in "
+                   "its place, and refuse a raise that differs"),
+    llvm::cl::init(false));
+
 constexpr llvm::StringLiteral kHelp = R"(moe-opt - rewrites ONNX and MLIR models
 
 USAGE
@@ -72,6 +79,8 @@ OPTIONS
   --export-external-data    put the weights of .onnx output into OUTPUT.data
                             (always done above 2 GiB)
   --moe-preset=NAME         exact, compress, prefill or decode
+  --moe-raise-check         run both sides of each raise on made-up inputs, and
+                            refuse a raise that differs (about 1 s each)
   --list-passes             all passes      --show-dialects   all dialects
   --mlir-print-ir-after-all show the IR after each pass
   --mlir-timing             show the time of each pass
@@ -164,6 +173,8 @@ int moe::runMoeOpt(int argc, char **argv, DialectRegistry &registry) {
 
   auto [input, output] = registerAndParseCLIOptions(
       argc, argv, "moe-opt: rewrites ONNX and MLIR models\n", registry);
+  if (raiseCheck)
+    registerHostRaiseCheck(registry);
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   if (config.shouldShowDialects() || config.shouldListPasses())
     return failed(MlirOptMain(

@@ -118,7 +118,7 @@ TEST(Skeleton, ExpandsToTheSameMessage) {
   ModelProto model = makeModel();
   std::string expected = model.SerializeAsString();
   // Take the payloads out by hand, as the exporter puts them in.
-  llvm::SmallVector<llvm::StringRef> payloads;
+  llvm::SmallVector<Payload> payloads;
   std::string large = makeTensor("large", kFileThreshold).raw_data();
   std::string deep = makeTensor("deep", 70000).raw_data();
   auto refer = [&](TensorProto &tensor, llvm::StringRef bytes) {
@@ -126,7 +126,8 @@ TEST(Skeleton, ExpandsToTheSameMessage) {
     auto *entry = tensor.add_external_data();
     entry->set_key(kPayloadKey.str());
     entry->set_value(std::to_string(payloads.size()));
-    payloads.push_back(bytes);
+    // In two stretches, as a stack of tensors is.
+    payloads.push_back({bytes.take_front(1000), bytes.drop_front(1000)});
   };
   auto *graph = model.mutable_graph();
   refer(*graph->mutable_initializer(1), large);
