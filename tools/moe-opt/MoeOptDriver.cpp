@@ -13,6 +13,7 @@
 #include "lib/ONNX/ImportPasses.h"
 #include "lib/ONNX/Opset.h"
 #include "lib/Support/ModelDiagnostics.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
@@ -21,6 +22,7 @@
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "moe/Import.h"
 #include "passes/Experts/Passes.h"
+#include "passes/Raise/Passes.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Signals.h"
@@ -68,8 +70,10 @@ USAGE
 EXAMPLES
   moe-opt model.onnx                         show a model as text
   moe-opt model.onnx -o model.mlir           write it, with names and positions
-  moe-opt model.mlir -o model2.onnx          and back; moe ops become plain
-                                             operators (--moe-decompose)
+  moe-opt model.mlir -o model2.onnx          and back; moe ops become MoE of
+                                             com.microsoft where it computes the
+                                             same (--moe-export-contrib), else
+                                             plain operators (--moe-decompose)
   moe-opt model.onnx --canonicalize -o -     run a pass and show the outcome
   moe-opt a.onnx -o b.onnx --export-opset=21 write it for another opset
 
@@ -219,6 +223,8 @@ int moe::runMoeOpt(int argc, char **argv, DialectRegistry &registry) {
       if (exportOpset.getNumOccurrences())
         options.opset = exportOpset;
       options.externalData = exportExternal;
+      // Experts that com.microsoft.MoE computes exactly are written as such.
+      manager.addNestedPass<func::FuncOp>(createExportContrib());
       // What is left of moe ops; passes that were asked for may have chosen
       // another form.
       MoEDecomposeOptions decompose;
