@@ -8,6 +8,8 @@ its own. It must
   - after moe-raise, compiled and run, give the same, also where one expert, all
     or none are hit. An unrolled hit list (D2) is wrong for other hits as it was
     exported: raised it must be right, not raised it must end with an error;
+  - raise as well when commutative operands change places and copies (Identity,
+    casts and reshapes without effect) are put between its nodes;
   - be raised as docs/Raising.md says, in both directions: the page, written by
     --update, is compared.
 
@@ -35,6 +37,7 @@ import onnxruntime
 from onnx import numpy_helper
 
 from forms import cases
+from forms.perturb import perturb
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -82,7 +85,7 @@ def different(got, data, rtol, atol):
 # --- one case ----------------------------------------------------------------
 
 
-def check_in_onnxruntime(case):
+def check_in_onnxruntime(case, model):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     # Optimised, ONNX Runtime computes some products wrongly.
@@ -90,7 +93,7 @@ def check_in_onnxruntime(case):
         onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(
-        case.model.SerializeToString(), options,
+        model.SerializeToString(), options,
         providers=["CPUExecutionProvider"])
     names = [value.name for value in session.get_inputs()]
     for data in case.data:
@@ -173,6 +176,23 @@ def check_compiled(tools, raised, case, outcome, folder):
             raise Failure(f"moe-run, {data.what}: {problem}")
 
 
+def check_perturbed(tools, case, outcome, folder):
+    """Written differently, the layer raises as well."""
+    for seed in range(2):
+        model = perturb(case.model, seed)
+        if seed == 0:
+            check_in_onnxruntime(case, model)
+        if not outcome.experts:
+            continue
+        path = os.path.join(folder, f"perturbed{seed}.onnx")
+        onnx.save(model, path)
+        _, other = raise_model(tools, path, case.dense_products)
+        if other.moe != outcome.moe or other.more:
+            raise Failure(f"written differently (seed {seed}): "
+                          f"{dict(other.moe)} in place of "
+                          f"{dict(outcome.moe)}: {other.reason}")
+
+
 def check(spec, tools, compiled):
     """Problems, number of checks, and the outcome of raising."""
     problems, checks, outcome = [], 0, None
@@ -180,7 +200,7 @@ def check(spec, tools, compiled):
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.onnx")
         onnx.save(case.model, path)
-        steps = [lambda: check_in_onnxruntime(case)]
+        steps = [lambda: check_in_onnxruntime(case, case.model)]
 
         def raised_and_run():
             nonlocal outcome
@@ -189,6 +209,8 @@ def check(spec, tools, compiled):
                 check_compiled(tools, raised, case, outcome, folder)
 
         steps.append(raised_and_run)
+        steps.append(lambda: outcome and check_perturbed(tools, case, outcome,
+                                                         folder))
         for step in steps:
             checks += 1
             try:
