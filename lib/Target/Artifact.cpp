@@ -100,12 +100,11 @@ LogicalResult moe::writeArtifact(ModuleOp module, StringRef path,
     if (!options.weightsFile.empty()) {
       progress("writing weights to " + options.weightsFile);
       FailureOr<std::string> hash = weights.hash();
-      if (failed(hash) ||
-          failed(writeFile(module, options.weightsFile,
-                           [&](llvm::raw_ostream &os) {
-                             return weights.writeSafetensors(
-                                 os, weightSectionName, *hash);
-                           })))
+      if (failed(hash) || failed(writeFile(module, options.weightsFile,
+                                           [&](llvm::raw_ostream &os) {
+                                             return weights.writeSafetensors(
+                                                 os, weightSectionName, *hash);
+                                           })))
         return failure();
       model.weights->file = llvm::sys::path::filename(options.weightsFile);
       model.metadata.push_back({"weights_hash", *hash});
@@ -157,9 +156,9 @@ LogicalResult moe::writeArtifact(ModuleOp module, StringRef path,
   progress("generating code");
   {
     llvm::SmallVector<char, 0> bytes;
-    llvm::raw_svector_ostream os(bytes);
-    if (!emitObject(*code, *machine, os))
-      return fail("LLVM cannot emit objects for this target");
+    std::string why;
+    if (!emitObject(*code, *machine, bytes, why))
+      return fail("internal error: no code was generated: " + why);
     if (failed(writeFile(module, objects.back(), [&](llvm::raw_ostream &file) {
           file.write(bytes.data(), bytes.size());
           return success();

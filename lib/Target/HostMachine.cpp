@@ -7,7 +7,11 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Target/HostMachine.h"
 
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/IR/DiagnosticHandler.h"
+#include "llvm/IR/DiagnosticInfo.h"
+#include "llvm/IR/DiagnosticPrinter.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/MCSubtargetInfo.h"
@@ -18,6 +22,7 @@
 #include "llvm/Target/TargetOptions.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
+#include "llvm/Transforms/Utils/Cloning.h"
 #include <mutex>
 
 using namespace llvm;
@@ -27,18 +32,15 @@ static constexpr const char *hostTriple = "x86_64-unknown-linux-gnu";
 
 /// Features that code generation uses, each with a bit in CPUID.
 static constexpr const char *checkedFeatures[] = {
-    "adx",          "avx",           "avx2",
-    "avx512bf16",   "avx512bitalg",  "avx512bw",
-    "avx512cd",     "avx512dq",      "avx512f",
-    "avx512fp16",   "avx512ifma",    "avx512vbmi",
-    "avx512vbmi2",  "avx512vl",      "avx512vnni",
-    "avx512vpopcntdq", "avxifma",    "avxneconvert",
-    "avxvnni",      "avxvnniint16",  "avxvnniint8",
-    "bmi",          "bmi2",          "f16c",
-    "fma",          "gfni",          "lzcnt",
-    "movbe",        "popcnt",        "sse3",
-    "sse4.1",       "sse4.2",        "ssse3",
-    "vaes",         "vpclmulqdq",
+    "adx",          "avx",          "avx2",       "avx512bf16",
+    "avx512bitalg", "avx512bw",     "avx512cd",   "avx512dq",
+    "avx512f",      "avx512fp16",   "avx512ifma", "avx512vbmi",
+    "avx512vbmi2",  "avx512vl",     "avx512vnni", "avx512vpopcntdq",
+    "avxifma",      "avxneconvert", "avxvnni",    "avxvnniint16",
+    "avxvnniint8",  "bmi",          "bmi2",       "f16c",
+    "fma",          "gfni",         "lzcnt",      "movbe",
+    "popcnt",       "sse3",         "sse4.1",     "sse4.2",
+    "ssse3",        "vaes",         "vpclmulqdq",
 };
 
 static const Target *lookupHostTarget() {
@@ -103,8 +105,8 @@ LogicalResult moe::resolveHostCpu(StringRef name, HostCpu &cpu,
   return success();
 }
 
-std::unique_ptr<TargetMachine>
-moe::createTargetMachine(const HostCpu &cpu, unsigned optLevel) {
+std::unique_ptr<TargetMachine> moe::createTargetMachine(const HostCpu &cpu,
+                                                        unsigned optLevel) {
   const Target *target = lookupHostTarget();
   if (!target)
     return nullptr;
@@ -147,18 +149,66 @@ void moe::optimise(Module &module, TargetMachine &machine, const HostCpu &cpu,
                             : optLevel == 1 ? OptimizationLevel::O1
                             : optLevel == 2 ? OptimizationLevel::O2
                                             : OptimizationLevel::O3;
-  ModulePassManager passes =
-      optLevel == 0 ? builder.buildO0DefaultPipeline(level)
-                    : builder.buildPerModuleDefaultPipeline(level);
+  ModulePassManager passes = optLevel == 0
+                                 ? builder.buildO0DefaultPipeline(level)
+                                 : builder.buildPerModuleDefaultPipeline(level);
   passes.run(module, modules);
 }
 
+namespace {
+/// What LLVM reports, kept instead of ending the process.
+struct Errors {
+  std::string text;
+  /// The function whose registers could not be allocated.
+  std::string function;
+};
+
+struct KeepErrors : public DiagnosticHandler {
+  explicit KeepErrors(Errors &errors) : errors(errors) {}
+  bool handleDiagnostics(const DiagnosticInfo &info) override {
+    if (info.getSeverity() != DS_Error)
+      return false;
+    raw_string_ostream os(errors.text);
+    DiagnosticPrinterRawOStream printer(os);
+    info.print(printer);
+    if (auto *failed = dyn_cast<DiagnosticInfoRegAllocFailure>(&info))
+      errors.function = failed->getFunction().getName();
+    return true;
+  }
+  Errors &errors;
+};
+} // namespace
+
 bool moe::emitObject(Module &module, TargetMachine &machine,
-                     raw_pwrite_stream &os) {
-  legacy::PassManager passes;
-  if (machine.addPassesToEmitFile(passes, os, nullptr,
-                                  CodeGenFileType::ObjectFile))
-    return false;
-  passes.run(module);
-  return true;
+                     SmallVectorImpl<char> &bytes, std::string &error) {
+  LLVMContext &context = module.getContext();
+  std::unique_ptr<DiagnosticHandler> before = context.getDiagnosticHandler();
+  llvm::scope_exit restore(
+      [&] { context.setDiagnosticHandler(std::move(before)); });
+  constexpr unsigned kMostAttempts = 8;
+  for (unsigned attempt = 0; attempt < kMostAttempts; ++attempt) {
+    // Generating code changes the module.
+    std::unique_ptr<Module> code = CloneModule(module);
+    Errors errors;
+    context.setDiagnosticHandler(std::make_unique<KeepErrors>(errors));
+    bytes.clear();
+    raw_svector_ostream os(bytes);
+    legacy::PassManager passes;
+    if (machine.addPassesToEmitFile(passes, os, nullptr,
+                                    CodeGenFileType::ObjectFile)) {
+      error = "LLVM cannot emit objects for this target";
+      return false;
+    }
+    passes.run(*code);
+    error = errors.text;
+    if (error.empty())
+      return true;
+    Function *failed = module.getFunction(errors.function);
+    if (!failed || failed->hasOptNone())
+      return false;
+    failed->removeFnAttr(Attribute::AlwaysInline);
+    failed->addFnAttr(Attribute::NoInline);
+    failed->addFnAttr(Attribute::OptimizeNone);
+  }
+  return false;
 }

@@ -4,12 +4,13 @@
 
 #include "moe/Artifact.h"
 
+#include "llvm/ADT/SmallVector.h"
 #include <memory>
+#include <string>
 
 namespace llvm {
 class Module;
 class TargetMachine;
-class raw_pwrite_stream;
 } // namespace llvm
 
 namespace moe {
@@ -23,9 +24,11 @@ std::unique_ptr<llvm::TargetMachine> createTargetMachine(const HostCpu &cpu,
 void optimise(llvm::Module &module, llvm::TargetMachine &machine,
               const HostCpu &cpu, unsigned optLevel);
 
-/// Writes an object file. False if the target cannot.
+/// The bytes of an object file. False, with the reason in `error`, if there is
+/// none. LLVM's register allocator gives up on some large functions: these are
+/// left unoptimised then. Kernels are functions of their own.
 bool emitObject(llvm::Module &module, llvm::TargetMachine &machine,
-                llvm::raw_pwrite_stream &os);
+                llvm::SmallVectorImpl<char> &bytes, std::string &error);
 
 } // namespace moe
 

@@ -38,6 +38,7 @@ std::optional<moe::Phase> moe::parsePhase(llvm::StringRef name) {
 /// `moe-raise`: all that recognises experts in plain nodes, in this order.
 static void buildRaisers(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createRaiseContrib());
+  manager.addNestedPass<func::FuncOp>(createRaiseRouters());
 }
 
 void moe::buildRaisePipeline(OpPassManager &manager) {

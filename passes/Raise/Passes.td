@@ -138,4 +138,80 @@ def ExportContrib : Pass<"moe-export-contrib", "::mlir::func::FuncOp"> {
   ];
 }
 
+def RaiseRouters : Pass<"moe-raise-routers", "::mlir::func::FuncOp"> {
+  let summary = "Routers in plain nodes as moe.route";
+  let description = [{
+    Finds the routers that exporters write as plain nodes: from a choice of
+    experts (TopK or ArgMax over the last axis) back to the logits and along the
+    weights, and has `moe.route` give ids and weights. What stands before the
+    logits and what runs the experts stays as it is; ids keep their type and
+    shape, by Cast and Reshape.
+
+    | nodes | become |
+    |---|---|
+    | Softmax, Sigmoid or sqrt(Softplus) in front of the choice | `score` |
+    | the same behind it, on the values | `score_on = selected` |
+    | logits divided by their deviation, c * tanh(x / c), logits times c | `logit_std`, `softcap`, `logit_mult` |
+    | a vector that is added to what is selected by but not to the weights | `select_bias` |
+    | groups' scores, their TopK, a mask of 0 or -inf | `groups` |
+    | GatherElements of the scores, of the logits that were scored, of another matrix | weights, `select = logit`, `mix` |
+    | division by ReduceSum (plus a number, or at least a number), ReduceL1, ReduceL2 | `norm`, `eps`, `p` |
+    | zeros for some ids | `null_before_norm` |
+    | Mul or Div by a number, by k, by an element of a vector at the id | `scale`, `k_div`, `expert_scale` |
+    | ScatterElements of the values into -inf, then Sigmoid or Softmax | ScatterElements of the weights into 0 |
+    | PhiMoE's two rounds | `score = sparsemixer` |
+
+    Logits of more than two axes are flattened in front. The last step that
+    still fits ends the router; what follows stays plain. Of equal scores the
+    first expert comes first, as ONNX says; order of slots is that of a sorted
+    TopK, also where the node leaves it open.
+
+    Routers are computed in f32 (f64 for logits in f64): where nodes round
+    scores or weights to f16 or bf16 on the way, these roundings are left out, so
+    results only become more precise.
+
+    ```mlir
+    func.func @mixtral(%logits: tensor<?x8xf32>) -> (tensor<?x2x8xi64>, tensor<?x2xf32>) {
+      %k = onnx.Constant() {value = dense<2> : tensor<1xi64>} : () -> tensor<1xi64>
+      %last = onnx.Constant() {value = dense<-1> : tensor<1xi64>} : () -> tensor<1xi64>
+      %depth = onnx.Constant() {value = dense<8> : tensor<i64>} : () -> tensor<i64>
+      %hot = onnx.Constant() {value = dense<[0, 1]> : tensor<2xi64>} : () -> tensor<2xi64>
+      %scores = onnx.Softmax(%logits) : (tensor<?x8xf32>) -> tensor<?x8xf32>
+      %values, %ids = onnx.TopK(%scores, %k) : (tensor<?x8xf32>, tensor<1xi64>) -> (tensor<?x2xf32>, tensor<?x2xi64>)
+      %sum = onnx.ReduceSum(%values, %last) : (tensor<?x2xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+      %weights = onnx.Div(%values, %sum) : (tensor<?x2xf32>, tensor<?x1xf32>) -> tensor<?x2xf32>
+      %rows = onnx.OneHot(%ids, %depth, %hot) : (tensor<?x2xi64>, tensor<i64>, tensor<2xi64>) -> tensor<?x2x8xi64>
+      return %rows, %weights : tensor<?x2x8xi64>, tensor<?x2xf32>
+    }
+    ```
+    becomes
+    ```mlir
+    func.func @mixtral(%logits: tensor<?x8xf32>) -> (tensor<?x2x8xi64>, tensor<?x2xf32>) {
+      %depth = onnx.Constant() {value = dense<8> : tensor<i64>} : () -> tensor<i64>
+      %hot = onnx.Constant() {value = dense<[0, 1]> : tensor<2xi64>} : () -> tensor<2xi64>
+      %ids, %weights = moe.route %logits {routing = #moe.routing<k = 2, norm = sum>}
+          : tensor<?x8xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
+      %wide = onnx.Cast(%ids) {to = 7 : i64} : (tensor<?x2xi32>) -> tensor<?x2xi64>
+      %rows = onnx.OneHot(%wide, %depth, %hot) : (tensor<?x2xi64>, tensor<i64>, tensor<2xi64>) -> tensor<?x2x8xi64>
+      return %rows, %weights : tensor<?x2x8xi64>, tensor<?x2xf32>
+    }
+    ```
+
+    A choice counts as one of experts if its ids become one-hot rows, are
+    compared with constants, pick from a constant bank or results of all
+    experts, or place weights in a row of experts; or if scores or norms stand
+    around it and the ids leave the function or are sorted. Choices of tokens
+    are none. Some routers have no op that means the same and stay, with a
+    remark of category `raise` that names the node that did not fit: product
+    keys, one choice for a whole batch, experts that choose among tokens of
+    several sequences. A gate that weighs all experts chooses nothing and is not
+    looked at.
+  }];
+  let dependentDialects = ["::moe::ir::MoEDialect", "::moe::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numRaised", "raised", "Routers that became moe ops">,
+    Statistic<"numDeclined", "declined", "Routers that stayed">,
+  ];
+}
+
 #endif // MOE_PASSES_RAISE_PASSES_TD
