@@ -150,6 +150,10 @@ inline bool isNumber(mlir::Value value, double number) {
 /// Whether a value depends on constants alone, of any size.
 bool isConstant(mlir::Value value);
 
+/// Whether all elements of an integer constant, which may be large, are in
+/// [least, end).
+bool isWithin(mlir::Value value, int64_t least, int64_t end);
+
 /// Whether a value is `0, 1, .. n-1` along its last axis, all other axes being
 /// of extent 1.
 bool isIota(mlir::Value value, int64_t &n);

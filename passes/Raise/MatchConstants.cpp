@@ -59,12 +59,13 @@ static int64_t wrapTo(IntegerType type, int64_t value) {
   return llvm::SignExtend64(low, width);
 }
 
-/// A constant of zeros.
-static std::optional<Constant> makeConstant(ArrayRef<int64_t> shape,
-                                            Type element) {
+/// A constant of zeros, of `most` elements at most.
+static std::optional<Constant>
+makeConstant(ArrayRef<int64_t> shape, Type element,
+             int64_t most = Constant::kMaxElements) {
   int64_t count = 1;
   for (int64_t extent : shape) {
-    if (extent < 0 || (extent > 0 && count > Constant::kMaxElements / extent))
+    if (extent < 0 || (extent > 0 && count > most / extent))
       return std::nullopt;
     count *= extent;
   }
@@ -122,12 +123,13 @@ static std::optional<Constant> readBytes(Constant made, ArrayRef<char> bytes) {
   return made;
 }
 
-static std::optional<Constant> readElements(ElementsAttr elements) {
+static std::optional<Constant>
+readElements(ElementsAttr elements, int64_t most = Constant::kMaxElements) {
   auto type = dyn_cast<RankedTensorType>(elements.getType());
   if (!type || !type.hasStaticShape())
     return std::nullopt;
   std::optional<Constant> made =
-      makeConstant(type.getShape(), type.getElementType());
+      makeConstant(type.getShape(), type.getElementType(), most);
   if (!made)
     return std::nullopt;
   if (auto dense = dyn_cast<DenseFPElementsAttr>(elements)) {
@@ -909,6 +911,21 @@ static bool isConstantWithin(Value value, unsigned depth) {
 }
 
 bool match::isConstant(Value value) { return isConstantWithin(value, 12); }
+
+bool match::isWithin(Value value, int64_t least, int64_t end) {
+  value = strip(value);
+  while (Operation *cast = getNode(value, "onnx.Cast"))
+    value = getInput(cast, 0);
+  Operation *op = value.getDefiningOp();
+  ElementsAttr elements = op ? onnx::getConstantElements(op) : ElementsAttr();
+  // Tables of ids have an entry for each word and slot.
+  constexpr int64_t kMostElements = int64_t(1) << 26;
+  std::optional<Constant> known =
+      elements ? readElements(elements, kMostElements) : std::nullopt;
+  return known && !known->isReal() && llvm::all_of(known->ints, [&](int64_t x) {
+           return x >= least && x < end;
+         });
+}
 
 bool match::isIota(Value value, int64_t &n) {
   std::optional<Constant> known = evaluate(value);

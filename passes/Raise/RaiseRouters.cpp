@@ -29,9 +29,12 @@ struct RaiseRouters : public moe::impl::RaiseRoutersBase<RaiseRouters> {
   void runOnOperation() override;
 
 private:
-  void visit(RewriterBase &rewriter, Operation *op);
-  bool read(Operation *op, Router &router, Refusal &refuse, bool &isRouter);
-  void decline(const Refusal &refuse);
+  /// Whether the node's router was raised. Reasons why not are told only if
+  /// `isRouter`: most choices pick no experts.
+  bool visit(RewriterBase &rewriter, Operation *op, Refusal &refuse,
+             bool &isRouter);
+  bool visitChoice(RewriterBase &rewriter, const Choice &choice,
+                   Refusal &refuse, bool &isRouter);
 };
 
 } // namespace
@@ -40,67 +43,78 @@ private:
 /// sample words.
 static constexpr int64_t kMostExperts = 4096;
 
-/// Reads what `op` belongs to. `isRouter` tells whether it is one of experts,
-/// readable or not.
-bool RaiseRouters::read(Operation *op, Router &router, Refusal &refuse,
-                        bool &isRouter) {
-  if (op->getName().getStringRef() == "onnx.Concat") {
-    Found found = readSparseMixer(op, router, refuse);
-    isRouter = found != Found::No;
+bool RaiseRouters::visitChoice(RewriterBase &rewriter, const Choice &choice,
+                               Refusal &refuse, bool &isRouter) {
+  IdUses uses = findIdUses(choice.ids, getColumns(choice.scores));
+  isRouter = uses.expert;
+  ExpertChoice byExperts;
+  if (Found found = readExpertChoice(choice, byExperts, refuse);
+      found != Found::No) {
+    isRouter = true;
+    if (found == Found::Yes)
+      rewriteExpertChoice(rewriter, byExperts);
     return found == Found::Yes;
   }
-  std::optional<Choice> choice = readChoice(op);
-  if (!choice)
-    return false;
-  IdUses uses = findIdUses(choice->ids, getColumns(choice->scores));
-  isRouter = uses.expert;
-  if (!uses.expert && !uses.escape && !uses.table)
-    return false;
   if (uses.table && !uses.expert) {
     isRouter = findIdUses(uses.table->getResult(0), 0).expert;
     return refuse(uses.table, "experts are picked from a table by the place "
                               "that is chosen, as product keys do");
   }
-  if (!readRouter(*choice, router, refuse))
-    return false;
-  if (uses.expert)
-    return true;
-  int64_t experts = getColumns(router.logits);
-  return router.isRouting && !uses.token && experts <= kMostExperts;
-}
-
-void RaiseRouters::decline(const Refusal &refuse) {
-  remark::missed(refuse.at->getLoc(),
-                 remark::RemarkOpts::name(getArgument()).category("raise"))
-      << ("no router: " + refuse.why);
-  ++numDeclined;
-}
-
-void RaiseRouters::visit(RewriterBase &rewriter, Operation *op) {
   Router router;
-  Refusal refuse;
-  bool isRouter = false;
-  if (read(op, router, refuse, isRouter) &&
-      rewriteRouter(rewriter, router, refuse)) {
-    ++numRaised;
-    return;
+  if ((!uses.expert && !uses.escape) || !readRouter(choice, router, refuse))
+    return false;
+  bool isPlain = !router.isRouting || uses.token ||
+                 getColumns(router.logits) > kMostExperts;
+  return (uses.expert || !isPlain) && rewriteRouter(rewriter, router, refuse);
+}
+
+bool RaiseRouters::visit(RewriterBase &rewriter, Operation *op, Refusal &refuse,
+                         bool &isRouter) {
+  StringRef name = op->getName().getStringRef();
+  if (name == "onnx.Softmax")
+    return raiseSoftRoute(rewriter, op);
+  if (name == "onnx.Concat") {
+    Router router;
+    Found found = readSparseMixer(op, router, refuse);
+    isRouter = found != Found::No;
+    return found == Found::Yes && rewriteRouter(rewriter, router, refuse);
   }
-  if (isRouter && refuse.at)
-    decline(refuse);
+  if (name == "onnx.GatherElements") {
+    Router router;
+    return readForced(op, router) && rewriteRouter(rewriter, router, refuse);
+  }
+  std::optional<Choice> choice = readChoice(op);
+  return choice && visitChoice(rewriter, *choice, refuse, isRouter);
 }
 
 void RaiseRouters::runOnOperation() {
   Anchors anchors;
   getOperation().walk([&](Operation *op) {
     StringRef name = op->getName().getStringRef();
-    if (name == "onnx.TopK" || name == "onnx.ArgMax" || name == "onnx.Concat")
+    if (name == "onnx.TopK" || name == "onnx.ArgMax" || name == "onnx.Concat" ||
+        name == "onnx.Softmax" || name == "onnx.GatherElements")
       anchors.nodes.insert(op);
   });
   IRRewriter rewriter(&getContext(), &anchors);
+  bool changed = false;
   // Last ones first: the choices inside of a router (of groups) go with it.
-  while (!anchors.nodes.empty())
-    visit(rewriter, anchors.nodes.pop_back_val());
-  if (numRaised == 0)
+  while (!anchors.nodes.empty()) {
+    Operation *op = anchors.nodes.pop_back_val();
+    Refusal refuse;
+    bool isRouter = false;
+    if (visit(rewriter, op, refuse, isRouter)) {
+      changed = true;
+      ++numRaised;
+      continue;
+    }
+    if (!isRouter || !refuse.at)
+      continue;
+    remark::missed(refuse.at->getLoc(),
+                   remark::RemarkOpts::name(getArgument()).category("raise"))
+        << ("no router: " + refuse.why);
+    ++numDeclined;
+  }
+  if (!changed)
     return;
   ShapeInferenceStatistics statistics;
   if (failed(inferShapes(getOperation(), {}, statistics)))

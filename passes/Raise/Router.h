@@ -147,10 +147,24 @@ struct Choice {
 std::optional<Choice> readChoice(mlir::Operation *op);
 
 /// Reads the router around a choice.
-bool readRouter(const Choice &choice, Router &router, Refusal &refuse);
+bool readRouter(Choice choice, Router &router, Refusal &refuse);
+
+/// Reads a router whose ids come from a table, from the node that gathers its
+/// weights.
+bool readForced(mlir::Operation *gather, Router &router);
 
 /// Reads PhiMoE's router from its concatenated ids.
 Found readSparseMixer(mlir::Operation *concat, Router &router, Refusal &refuse);
+
+/// Experts that choose tokens: `moe.route_balanced`.
+struct ExpertChoice {
+  /// Rows of logits.
+  mlir::Value logits;
+  int64_t capacity = 0;
+  Choice choice;
+};
+Found readExpertChoice(const Choice &choice, ExpertChoice &found,
+                       Refusal &refuse);
 
 /// What becomes of ids.
 struct IdUses {
@@ -173,6 +187,13 @@ IdUses findIdUses(mlir::Value ids, int64_t experts);
 /// possible (nothing is changed then).
 bool rewriteRouter(mlir::RewriterBase &rewriter, const Router &router,
                    Refusal &refuse);
+
+void rewriteExpertChoice(mlir::RewriterBase &rewriter,
+                         const ExpertChoice &found);
+
+/// Makes `moe.soft_route` of a softmax over tokens and the one over slots of
+/// the same logits; false if `dispatch` is not the former.
+bool raiseSoftRoute(mlir::RewriterBase &rewriter, mlir::Operation *dispatch);
 
 /// Erases `roots` and what they alone used, as far as nothing uses them.
 void eraseUnused(mlir::RewriterBase &rewriter,

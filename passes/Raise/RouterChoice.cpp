@@ -2,6 +2,7 @@
 
 #include "lib/Analysis/Dims.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "passes/Raise/Match.h"
 #include "passes/Raise/Router.h"
 #include "llvm/ADT/StringSet.h"
@@ -78,7 +79,8 @@ SmallVector<Operation *> moe::getRowsUsers(Value value) {
   SmallVector<Operation *> users;
   for (Value view : getRowsViews(value))
     for (Operation *user : view.getUsers())
-      if (getRowsOperand(user) != view && !llvm::is_contained(users, user))
+      if (getRowsOperand(user) != view && !llvm::is_contained(users, user) &&
+          !(user->use_empty() && isPure(user)))
         users.push_back(user);
   return users;
 }
@@ -336,10 +338,9 @@ void IdUsesFinder::visitGather(Operation *user, unsigned place) {
   Value data = user->getOperand(0);
   if (place == 0)
     return follow(user->getResult(0)); // A column of the ids.
-  if (isConstant(data))
-    uses.expert |= getRank(data) >= 2;
-  else
-    uses.token = true;
+  if (getRank(data) < 2)
+    return; // A number for each expert.
+  (isConstant(data) ? uses.expert : uses.token) = true;
 }
 
 void IdUsesFinder::visitElements(Operation *user) {
@@ -349,7 +350,8 @@ void IdUsesFinder::visitElements(Operation *user) {
     uses.table = user;
     return;
   }
-  if (getRank(data) == getRank(ids) && isSameRows(user->getOperand(1), ids))
+  if (getRank(data) == getRank(ids) && getColumns(data) == experts &&
+      getAxis(user, "axis", 0, getRank(data)) == getRank(data) - 1)
     return; // Weights.
   // Results of all experts, stacked along the axis that is gathered from.
   Operation *stack = getNode(data, "onnx.Concat");
@@ -503,8 +505,73 @@ static Source findLargest(const Choice &choice) {
   return source;
 }
 
+/// Columns of ids (or values) that a node takes: ranks of the sorted order.
+static std::optional<SmallVector<int64_t>> getColumnsTaken(Operation *op,
+                                                           int64_t k) {
+  StringRef name = op->getName().getStringRef();
+  int64_t rank = getRank(op->getOperand(0));
+  SmallVector<int64_t> columns;
+  if (name == "onnx.Gather") {
+    std::optional<SmallVector<int64_t>> at = getInts(op->getOperand(1));
+    if (!at || getRank(op->getOperand(1)) != 1 ||
+        getAxis(op, "axis", 0, rank) != rank - 1)
+      return std::nullopt;
+    columns = *at;
+  } else if (name == "onnx.Slice") {
+    std::optional<int64_t> begin = getSingleInt(getInput(op, 1));
+    Value axes = getInput(op, 3), steps = getInput(op, 4);
+    int64_t axis = axes ? getSingleInt(axes).value_or(rank) : rank;
+    int64_t count = getColumns(op->getResult(0));
+    if (!begin || (axis != rank - 1 && axis != -1) || *begin < 0 ||
+        ShapedType::isDynamic(count) || (steps && !isNumber(steps, 1)))
+      return std::nullopt;
+    columns = llvm::to_vector(llvm::seq<int64_t>(*begin, *begin + count));
+  } else {
+    return std::nullopt;
+  }
+  for (int64_t column : columns)
+    if (column < 0 || column >= k || llvm::count(columns, column) != 1)
+      return std::nullopt;
+  if (columns.empty())
+    return std::nullopt;
+  return columns;
+}
+
+/// Narrows a choice of which only some columns are used. Which ones, or none if
+/// all are.
+static SmallVector<int64_t> narrow(Choice &choice) {
+  auto readTaken =
+      [&](Value value) -> std::pair<Operation *, SmallVector<int64_t>> {
+    SmallVector<Operation *> users = getRowsUsers(value);
+    if (users.size() != 1)
+      return {};
+    std::optional<SmallVector<int64_t>> columns =
+        getColumnsTaken(users.front(), choice.k);
+    if (!columns)
+      return {};
+    return {users.front(), *columns};
+  };
+  if (!choice.values || choice.k < 2)
+    return {};
+  auto [ofIds, columns] = readTaken(choice.ids);
+  if (!ofIds)
+    return {};
+  if (!getRowsUsers(choice.values).empty()) {
+    auto [ofValues, others] = readTaken(choice.values);
+    if (!ofValues || others != columns)
+      return {};
+    choice.values = ofValues->getResult(0);
+  }
+  choice.ids = ofIds->getResult(0);
+  choice.k = static_cast<int64_t>(columns.size());
+  bool isFirst = true;
+  for (auto [i, column] : llvm::enumerate(columns))
+    isFirst &= column == static_cast<int64_t>(i);
+  return isFirst ? SmallVector<int64_t>() : columns;
+}
+
 static Source findSource(const Choice &choice, Value scores) {
-  if (choice.values && !choice.values.use_empty())
+  if (choice.values && !getRowsUsers(choice.values).empty())
     return {WeightsFrom::Choice, choice.values};
   Source source = findGathered(choice, scores);
   if (!source.first && !choice.values)
@@ -602,7 +669,10 @@ static bool checkExtents(const Choice &choice, const Router &router,
       return refuse(choice.op, "the number of experts is not known");
     return true;
   }
-  if (routing.k > experts)
+  int64_t sorted = routing.k;
+  for (int64_t rank : routing.ranks)
+    sorted = std::max(sorted, rank + 1);
+  if (sorted > experts)
     return refuse(choice.op, "more experts are picked than there are");
   if (!routing.groups)
     return true;
@@ -612,13 +682,13 @@ static bool checkExtents(const Choice &choice, const Router &router,
   int64_t size = experts / n;
   if (routing.groups.getReduce() == ir::GroupReduce::Top2Sum && size < 2)
     return refuse(choice.op, "groups of one expert are scored by two");
-  if (routing.k > keep * size)
+  if (sorted > keep * size)
     return refuse(choice.op,
                   "more experts are picked than the kept groups have");
   return true;
 }
 
-bool moe::readRouter(const Choice &choice, Router &router, Refusal &refuse) {
+bool moe::readRouter(Choice choice, Router &router, Refusal &refuse) {
   if (getRank(choice.scores) < 2)
     return refuse(choice.op, "one choice is made for all tokens; routers "
                              "choose for each token");
@@ -626,6 +696,7 @@ bool moe::readRouter(const Choice &choice, Router &router, Refusal &refuse) {
   if (!isComputedInF32(element) && !element.isF64())
     return refuse(choice.op, "scores are no floats of 16, 32 or 64 bits");
   ir::Routing &routing = router.routing;
+  routing.ranks = narrow(choice);
   routing.k = choice.k;
   routing.tie = choice.tie;
   router.anchor = choice.op;
@@ -667,4 +738,43 @@ bool moe::readRouter(const Choice &choice, Router &router, Refusal &refuse) {
   if (sameExtents(router.logits, router.shaped))
     router.shaped = router.logits;
   return checkExtents(choice, router, refuse);
+}
+
+bool moe::readForced(Operation *gather, Router &router) {
+  Value scores = gather->getOperand(0), ids = stripRows(gather->getOperand(1));
+  int64_t rank = getRank(scores), experts = getColumns(scores);
+  Type element = match::getElementType(scores);
+  Operation *lookup = ids.getDefiningOp();
+  if (rank < 2 || getAxis(gather, "axis", 0, rank) != rank - 1 || !element ||
+      !(isComputedInF32(element) || element.isF64()) || !lookup ||
+      ShapedType::isDynamic(experts) ||
+      ShapedType::isDynamic(getColumns(gather->getOperand(1))))
+    return false;
+  for (int64_t i = 0; i + 1 < rank; ++i)
+    if (!sameExtent(scores, i, gather->getOperand(1), i))
+      return false;
+  // ids of a table that the input picks from.
+  StringRef name = lookup->getName().getStringRef();
+  if ((name != "onnx.Gather" && name != "onnx.GatherND") ||
+      !isWithin(lookup->getOperand(0), 0, experts))
+    return false;
+  ir::Routing &routing = router.routing;
+  routing.k = getColumns(gather->getOperand(1));
+  routing.score = ir::Score::Identity;
+  router.logits = scores;
+  if (std::optional<ScoreOf> score = readScore(scores)) {
+    routing.score = score->score;
+    router.logits = score->logits;
+  }
+  router.anchor = gather;
+  router.ids = gather->getOperand(1);
+  router.forced = router.ids;
+  router.shaped = scores;
+  readWeights(router, gather->getResult(0), WeightsFrom::Gathered);
+  if (routing.score == ir::Score::Identity)
+    return false;
+  readTransform(router.logits, routing);
+  router.logits = stripRows(router.logits);
+  router.isRouting = true;
+  return routing.k > 0 && getRank(router.logits) >= 2;
 }

@@ -215,11 +215,12 @@ Value Writer::toShapeOf(Value matrix, Value target) {
                       b.getNamedAttr("allowzero", b.getI64IntegerAttr(1)));
 }
 
+/// Users of `from` that stand behind the new op.
 void Writer::replace(Value from, Value to) {
-  // The new value keeps its names.
+  // The new value keeps its names, unless the old one stays.
   auto result = cast<OpResult>(from);
   Operation *made = to.getDefiningOp();
-  if (made->getNumResults() == 1)
+  if (made->getNumResults() == 1 && from != router.forced)
     for (StringRef name :
          {StringRef(onnx::names::kOutputs), StringRef(onnx::names::kDims)})
       if (auto list = dyn_cast_or_null<ArrayAttr>(
@@ -227,7 +228,14 @@ void Writer::replace(Value from, Value to) {
         if (result.getResultNumber() < list.size())
           made->setDiscardableAttr(
               name, b.getArrayAttr(list[result.getResultNumber()]));
-  b.replaceAllUsesWith(from, to);
+  Operation *behind = router.anchor;
+  b.replaceUsesWithIf(from, to, [&](OpOperand &use) {
+    if (!router.forced || from != router.ids)
+      return true;
+    Operation *user =
+        behind->getBlock()->findAncestorOpInBlock(*use.getOwner());
+    return user && behind->isBeforeInBlock(user);
+  });
 }
 
 /// Returns the ids in the type and shape that they had.
@@ -284,8 +292,9 @@ void Writer::run() {
 
 bool moe::rewriteRouter(RewriterBase &rewriter, const Router &router,
                         Refusal &refuse) {
-  // Users of both results stand behind the first of them.
-  Operation *point = router.ids.getDefiningOp();
+  // Users of both results stand behind the first of them. Ids of a table are
+  // there already.
+  Operation *point = router.forced ? router.anchor : router.ids.getDefiningOp();
   for (Value value : {router.weights, router.dense})
     if (value) {
       Operation *op = value.getDefiningOp();

@@ -40,7 +40,8 @@ static std::optional<Best> readBest(Value value, unsigned place) {
   if (!op)
     return std::nullopt;
   int64_t rank = 0;
-  if (op->getName().getStringRef() == "onnx.Slice") {
+  bool isColumn = op->getName().getStringRef() == "onnx.Slice";
+  if (isColumn) {
     // One column of several.
     std::optional<int64_t> begin = getSingleInt(getInput(op, 1));
     std::optional<int64_t> axis =
@@ -64,7 +65,7 @@ static std::optional<Best> readBest(Value value, unsigned place) {
   if (!choice || choice->isFlat || choice->tie != ir::Tie::Lowest ||
       rank >= choice->k || value != (place == 0 ? choice->values : choice->ids))
     return std::nullopt;
-  if (rank == 0 && getColumns(value) != 1 && choice->k != 1)
+  if (!isColumn && choice->k != 1)
     return std::nullopt;
   return Best{choice->scores, rank};
 }
