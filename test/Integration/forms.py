@@ -182,12 +182,12 @@ def check_perturbed(tools, case, outcome, folder):
         model = perturb(case.model, seed)
         if seed == 0:
             check_in_onnxruntime(case, model)
-        if not outcome.experts:
+        if not outcome.moe:
             continue
         path = os.path.join(folder, f"perturbed{seed}.onnx")
         onnx.save(model, path)
         _, other = raise_model(tools, path, case.dense_products)
-        if other.moe != outcome.moe or other.more:
+        if other.moe != outcome.moe or other.more != outcome.more:
             raise Failure(f"written differently (seed {seed}): "
                           f"{dict(other.moe)} in place of "
                           f"{dict(outcome.moe)}: {other.reason}")
