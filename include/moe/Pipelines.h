@@ -47,7 +47,9 @@ struct HostPipelineOptions
 };
 
 /// What raises, optimises or schedules: passes on ONNX and moe operations.
-void buildRaisePipeline(mlir::OpPassManager &manager);
+/// Raising of operators that are experts by name always takes place; without
+/// `plainNodes` nothing is recognised in plain nodes.
+void buildRaisePipeline(mlir::OpPassManager &manager, bool plainNodes = true);
 void buildOptimisePipeline(mlir::OpPassManager &manager);
 void buildSchedulePipeline(mlir::OpPassManager &manager);
 

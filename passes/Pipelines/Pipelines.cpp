@@ -41,8 +41,11 @@ static void buildRaisers(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createRaiseRouters());
 }
 
-void moe::buildRaisePipeline(OpPassManager &manager) {
-  buildRaisers(manager);
+void moe::buildRaisePipeline(OpPassManager &manager, bool plainNodes) {
+  if (plainNodes)
+    buildRaisers(manager);
+  else
+    manager.addNestedPass<func::FuncOp>(createRaiseContrib());
   // What raising made has extents to name.
   manager.addNestedPass<func::FuncOp>(createInferShapes());
   manager.addPass(createCanonicalizerPass());

@@ -214,7 +214,12 @@ int Compilation::runPhase(Phase phase) {
           /*reproducer=*/true) && ok;
       return ok ? 0 : userError;
     }
-    ok = runPasses("raise", buildRaisePipeline, false);
+    ok = runPasses(
+        "raise",
+        [&](PassManager &manager) {
+          buildRaisePipeline(manager, /*plainNodes=*/options.optLevel > 0);
+        },
+        false);
     break;
   case Phase::Optimise:
     if (options.passPipeline.empty())

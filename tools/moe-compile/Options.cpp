@@ -38,7 +38,8 @@ CODE
   --target=host         processor to compile for
   --mcpu=native|x86-64-v3|x86-64-v4|...
                         CPU to compile for (default: this one)
-  -O0 -O1 -O2 -O3       effort of LLVM (default: -O2)
+  -O0 -O1 -O2 -O3       effort of LLVM (default: -O2); with -O0 plain nodes also
+                        stay as they are, nothing is recognised in them
   --dim NAME=N          compile for one value of a symbolic extent; repeatable
 PHASES
   import, raise, optimise, schedule, lower, target
