@@ -84,6 +84,8 @@ private:
   /// innermost subgraph last.
   llvm::StringSet<> taken;
   SmallVector<llvm::StringMap<Value>> scopes;
+  /// Names of nodes: those of one graph differ.
+  DenseMap<const GraphProto *, llvm::StringSet<>> nodeNames;
   unsigned counter = 0;
   bool failed = false;
 };
@@ -137,8 +139,8 @@ std::string GraphExporter::makeName(StringRef wanted) {
 }
 
 /// Whether `value` may have the name: subgraphs that do not see each other may
-/// use the same ones, and an input of a subgraph may be called as a value around
-/// it that the subgraph does not use.
+/// use the same ones, and an input of a subgraph may be called as a value
+/// around it that the subgraph does not use.
 bool GraphExporter::isFree(StringRef name, Value value) const {
   if (name.empty() || scopes.back().contains(name))
     return false;
@@ -410,8 +412,15 @@ void GraphExporter::addOutput(Value value, std::string name,
 void GraphExporter::exportNode(Operation *op, GraphProto &graph) {
   NodeProto &node = *graph.add_node();
   StringRef name = getName(op->getLoc());
-  if (!name.empty())
-    node.set_name(name.str());
+  if (!name.empty()) {
+    // Passes derive names from those of nodes that they replace, one not
+    // knowing of the other.
+    std::string unique = name.str();
+    llvm::StringSet<> &used = nodeNames[&graph];
+    for (unsigned i = 1; !used.insert(unique).second; ++i)
+      unique = (name + "_" + Twine(i)).str();
+    node.set_name(std::move(unique));
+  }
   DictionaryAttr discardable = op->getDiscardableAttrDictionary();
   StringRef doc = getText(discardable, moe::onnx::names::kDoc);
   if (!doc.empty())
@@ -554,10 +563,9 @@ LogicalResult GraphExporter::run(GraphProto &graph) {
     addDefaults(false);
     unsigned i = argument.getArgNumber();
     auto *info = graph.add_input();
-    exportValueInfo(
-        names[argument], argument.getType(),
-        getFormalDims(function.getArgAttrDict(i)),
-        function.getLoc(), *info);
+    exportValueInfo(names[argument], argument.getType(),
+                    getFormalDims(function.getArgAttrDict(i)),
+                    function.getLoc(), *info);
     exportValueAttributes(function.getArgAttrDict(i), *info);
   }
   addDefaults(true);
@@ -574,10 +582,9 @@ LogicalResult GraphExporter::run(GraphProto &graph) {
     }
     used.insert(name);
     auto *info = graph.add_output();
-    exportValueInfo(
-        name, value.getType(),
-        getFormalDims(function.getResultAttrDict(i)),
-        function.getLoc(), *info);
+    exportValueInfo(name, value.getType(),
+                    getFormalDims(function.getResultAttrDict(i)),
+                    function.getLoc(), *info);
     exportValueAttributes(function.getResultAttrDict(i), *info);
   }
   return failure(failed);

@@ -39,6 +39,7 @@ std::optional<moe::Phase> moe::parsePhase(llvm::StringRef name) {
 static void buildRaisers(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createRaiseContrib());
   manager.addNestedPass<func::FuncOp>(createRaiseRouters());
+  manager.addNestedPass<func::FuncOp>(createRaiseExperts());
 }
 
 void moe::buildRaisePipeline(OpPassManager &manager, bool plainNodes) {

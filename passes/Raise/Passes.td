@@ -72,7 +72,8 @@ def RaiseExperts : Pass<"moe-raise-experts", "::mlir::func::FuncOp"> {
     is none by one rule stays, with a remark of category `raise` that names the
     node and the rule.
   }];
-  let dependentDialects = ["::moe::ir::MoEDialect", "::moe::onnx::ONNXDialect"];
+  let dependentDialects = ["::moe::ir::MoEDialect", "::moe::onnx::ONNXDialect",
+                           "::moe::rt::RtDialect"];
   let statistics = [
     Statistic<"numRaised", "raised", "Layers that became moe.experts">,
     Statistic<"numMissed", "missed", "Layers that were recognised and stayed">,

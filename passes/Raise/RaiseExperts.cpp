@@ -1,6 +1,7 @@
 //===- RaiseExperts.cpp - layers of experts in plain nodes ----------------===//
 
 #include "passes/Raise/RaiseExperts.h"
+#include "dialects/Rt/RtDialect.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "passes/Raise/Passes.h"
@@ -15,13 +16,19 @@ using namespace moe;
 
 /// In the order in which they are tried: a form comes before those that would
 /// take a part of it for a layer.
-static constexpr std::initializer_list<RaiseFamily> families = {};
+static constexpr std::initializer_list<RaiseFamily> families = {raiseLoops,
+                                                                raiseSorted};
 
 void RaiseContext::noteMissed(Operation *anchor, const Refusal &refusal) {
   Refusal kept = refusal;
   if (!kept.at)
     kept.at = anchor;
   missed.insert({anchor, kept});
+}
+
+void RaiseContext::noteError(Operation *op, const Twine &why) {
+  op->emitError() << why.str();
+  failed = true;
 }
 
 void RaiseContext::notifyOperationErased(Operation *op) {
@@ -57,6 +64,8 @@ struct RaiseExperts : public moe::impl::RaiseExpertsBase<RaiseExperts> {
       if (context.getNumRaised() != before)
         context.eraseDead(func);
     }
+    if (context.hasFailed())
+      return signalPassFailure();
     numRaised += context.getNumRaised();
     numMissed += context.emitRemarks(getArgument());
     if (context.getNumRaised() == 0)

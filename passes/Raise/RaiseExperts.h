@@ -37,6 +37,10 @@ public:
   /// says about an anchor holds.
   void noteMissed(mlir::Operation *anchor, const Refusal &refusal);
 
+  /// Reports a model that must not be compiled as it is.
+  void noteError(mlir::Operation *op, const llvm::Twine &why);
+  bool hasFailed() const { return failed; }
+
   /// Erases what has no use.
   void eraseDead(mlir::func::FuncOp func);
 
@@ -50,11 +54,19 @@ private:
   mlir::IRRewriter rewriter;
   DimContext dims;
   unsigned numRaised = 0;
+  bool failed = false;
   llvm::MapVector<mlir::Operation *, Refusal> missed;
 };
 
 /// A family of forms.
 using RaiseFamily = void (*)(mlir::func::FuncOp func, RaiseContext &context);
+
+/// Loops over experts that were unrolled: a search for the rows of each expert,
+/// its network, a sum over experts (ExpertsLoops.cpp).
+void raiseLoops(mlir::func::FuncOp func, RaiseContext &context);
+
+/// Rows sorted by expert and cut into groups (ExpertsSorted.cpp).
+void raiseSorted(mlir::func::FuncOp func, RaiseContext &context);
 
 } // namespace moe
 
