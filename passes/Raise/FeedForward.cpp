@@ -8,9 +8,11 @@
 #include "passes/Raise/Nodes.h"
 #include "passes/Raise/View.h"
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/raw_ostream.h"
+#include "llvm/Support/xxhash.h"
 #include <algorithm>
 
 using namespace mlir;
@@ -71,6 +73,11 @@ private:
   std::optional<int> visitPart(Operation *op, Value whole, Part part,
                                int64_t axis);
   bool settleLeaves(Operation *at);
+  void sortSteps();
+  uint64_t hash(int step, SmallVectorImpl<uint64_t> &known) const;
+  int copyStep(int step, ArrayRef<uint64_t> hashes,
+               SmallVectorImpl<int> &places, llvm::StringMap<int> &texts,
+               SmallVectorImpl<Step> &to) const;
   std::string print() const;
   int add(Step step) {
     result.steps.push_back(std::move(step));
@@ -332,6 +339,83 @@ static SmallVector<NamedAttribute> getOwnAttributes(Operation *op) {
   return attributes;
 }
 
+/// An operator with its attributes, without operands.
+static std::string printOperator(Operation *op) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << op->getName().stripDialect();
+  for (NamedAttribute attr : getOwnAttributes(op))
+    os << "[" << attr.getName().getValue() << "=" << attr.getValue() << "]";
+  return text;
+}
+
+static bool isCommutative(Operation *op) {
+  StringRef name = op->getName().getStringRef();
+  return name == "onnx.Add" || name == "onnx.Mul";
+}
+
+/// A number that does not depend on the order of operands that commute.
+uint64_t Walker::hash(int index, SmallVectorImpl<uint64_t> &known) const {
+  uint64_t &value = known[index];
+  if (value)
+    return value;
+  const Step &step = result.steps[index];
+  std::string text = std::to_string(static_cast<int>(step.kind));
+  llvm::raw_string_ostream os(text);
+  os << llvm::format(",%.17g", step.value);
+  if (step.kind == Step::Kind::Operator) {
+    os << printOperator(step.op);
+    SmallVector<uint64_t> operands;
+    for (int operand : step.operands)
+      operands.push_back(operand < 0 ? 1 : hash(operand, known));
+    if (isCommutative(step.op))
+      llvm::sort(operands);
+    for (uint64_t operand : operands)
+      os << "," << operand;
+  }
+  return known[index] = std::max<uint64_t>(2, llvm::xxh3_64bits(text));
+}
+
+/// Appends a step and those before it, each once.
+int Walker::copyStep(int index, ArrayRef<uint64_t> hashes,
+                     SmallVectorImpl<int> &places, llvm::StringMap<int> &texts,
+                     SmallVectorImpl<Step> &to) const {
+  if (places[index] >= 0)
+    return places[index];
+  Step step = result.steps[index];
+  if (step.kind == Step::Kind::Operator && isCommutative(step.op))
+    llvm::stable_sort(step.operands,
+                      [&](int a, int b) { return hashes[a] < hashes[b]; });
+  std::string text = std::to_string(static_cast<int>(step.kind));
+  llvm::raw_string_ostream os(text);
+  os << llvm::format(",%.17g", step.value);
+  if (step.kind == Step::Kind::Operator)
+    os << printOperator(step.op);
+  for (int &operand : step.operands) {
+    if (operand >= 0)
+      operand = copyStep(operand, hashes, places, texts, to);
+    os << "," << operand;
+  }
+  auto [it, isNew] = texts.try_emplace(text, to.size());
+  if (isNew)
+    to.push_back(std::move(step));
+  return places[index] = it->second;
+}
+
+/// Brings the steps into an order that depends on the function alone, not on
+/// the order in which exporters write the operands of a sum or product.
+void Walker::sortSteps() {
+  SmallVector<uint64_t> hashes(result.steps.size());
+  for (size_t i = 0; i < result.steps.size(); ++i)
+    hash(i, hashes);
+  // Steps are in an order in which each comes behind its operands.
+  SmallVector<Step, 8> sorted;
+  llvm::StringMap<int> texts;
+  SmallVector<int> places(result.steps.size(), -1);
+  copyStep(result.steps.size() - 1, hashes, places, texts, sorted);
+  result.steps = std::move(sorted);
+}
+
 /// One step after the other, `2=Mul(0,1)`: what is used twice stands once.
 std::string Walker::print() const {
   std::string text;
@@ -349,9 +433,7 @@ std::string Walker::print() const {
       os << llvm::format("%.17g", step.value);
       break;
     case Step::Kind::Operator:
-      os << step.op->getName().stripDialect();
-      for (NamedAttribute attr : getOwnAttributes(step.op))
-        os << "[" << attr.getName().getValue() << "=" << attr.getValue() << "]";
+      os << printOperator(step.op);
       os << "(";
       llvm::interleaveComma(step.operands, os);
       os << ")";
@@ -373,6 +455,7 @@ std::optional<FeedForward> Walker::run(const Projection &second) {
     return refusal.say(at, "the activation computes what it does not use");
   if (!settleLeaves(at))
     return std::nullopt;
+  sortSteps();
   result.activation = print();
   return std::move(result);
 }
