@@ -148,6 +148,7 @@ def integration_scripts(options):
         ("ONNX's backend suite", ["../Conformance/backend.py", *jobs]),
         ("experts", ["experts.py"]),
         ("kernels of experts", ["kernels.py"]),
+        ("dense layers", ["dense.py"]),
         ("concurrent callers",
          ["concurrency.py",
           os.path.join(SMALL, "mixtral") + "=1,5,24",

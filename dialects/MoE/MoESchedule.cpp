@@ -67,7 +67,7 @@ LogicalResult GroupedLinearOp::verify() {
       return emitOpError() << "bank has elements of type "
                            << type.getElementType() << "; "
                            << (coded ? "i8 is accepted with bits"
-                                    : "floats are accepted without bits");
+                                     : "floats are accepted without bits");
     if (coded) {
       int64_t bytes = llvm::divideCeil(
           static_cast<uint64_t>(getInner()) * static_cast<uint64_t>(bits), 8u);
@@ -122,10 +122,22 @@ LogicalResult GroupedLinearOp::verify() {
     return success();
   };
   if (failed(checkColumns(getRows(), "rows", getInner())) ||
-      failed(
-          checkColumns(getOut(), "out",
-                       llvm::alignTo(static_cast<uint64_t>(getWidth()), 32))))
+      failed(checkColumns(getOut(), "out", getWidth())))
     return failure();
+  for (Value extra : getExtras()) {
+    auto type = cast<MemRefType>(extra.getType());
+    int64_t columns = type.getDimSize(1);
+    if ((columns != 1 && columns != static_cast<int64_t>(getWidth())) ||
+        !type.getLayout().isIdentity())
+      return emitOpError() << "extra has type " << type
+                           << "; contiguous rows of 1 or " << getWidth()
+                           << " columns are accepted";
+  }
+  if (!getOffsets()) {
+    if (experts != 1)
+      return emitOpError() << "has " << experts << " experts without offsets";
+    return success();
+  }
   auto offsets = cast<MemRefType>(getOffsets().getType());
   if (offsets.isDynamicDim(0) || offsets.getDimSize(0) < experts + 1)
     return emitOpError() << "offsets have type " << offsets << "; at least "
@@ -135,17 +147,25 @@ LogicalResult GroupedLinearOp::verify() {
 
 LogicalResult GroupedLinearOp::verifyRegions() {
   Block &block = getEpilogue().front();
-  unsigned wanted = isGated() ? 2 : 1;
-  if (block.getNumArguments() != wanted ||
-      !llvm::all_of(block.getArgumentTypes(),
-                    [](Type type) { return type.isF32(); }))
+  unsigned sums = isGated() ? 2 : 1;
+  unsigned wanted = sums + getExtras().size();
+  bool fits = block.getNumArguments() == wanted;
+  for (unsigned i = 0; fits && i < wanted; ++i) {
+    Type type = block.getArgument(i).getType();
+    fits = i < sums ? type.isF32()
+                    : type == cast<MemRefType>(getExtras()[i - sums].getType())
+                                  .getElementType();
+  }
+  if (!fits)
     return emitOpError() << "epilogue has " << block.getNumArguments()
-                         << " arguments; " << wanted << " of f32 "
-                         << (wanted == 1 ? "is" : "are") << " accepted";
+                         << " arguments; " << sums
+                         << " of f32 and an element of each of "
+                         << getExtras().size() << " extras are accepted";
   auto yield = dyn_cast<YieldOp>(block.getTerminator());
+  Type element = cast<MemRefType>(getOut().getType()).getElementType();
   if (!yield || yield->getNumOperands() != 1 ||
-      !yield->getOperand(0).getType().isF32())
-    return emitOpError("epilogue must yield one f32");
+      yield->getOperand(0).getType() != element)
+    return emitOpError() << "epilogue must yield one " << element;
   return success();
 }
 

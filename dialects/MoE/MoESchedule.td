@@ -7,6 +7,8 @@ include "mlir/Interfaces/SideEffectInterfaces.td"
 
 /// Rows of activations: [rows, columns], the last columns may be padding.
 def MoE_Rows : MemRefRankOf<[F32], [2]>;
+def MoE_Results : MemRefRankOf<[F16, BF16, F32, F64], [2]>;
+def MoE_Extra : MemRefRankOf<[F16, BF16, F32, F64, I8, I16, I32, I64], [2]>;
 def MoE_Offsets : MemRefRankOf<[Index], [1]>;
 def MoE_StoredBank : MemRefRankOf<[F16, BF16, F32, F64, I8], [3]>;
 def MoE_Scales : MemRefRankOf<[F16, BF16, F32, F64], [3]>;
@@ -20,14 +22,19 @@ def MoE_GroupedLinearOp : MoE_Op<"grouped_linear", [AttrSizedOperandSegments,
     For each expert e of E, each row r in [offsets[e], offsets[e+1]) and each
     column n < `width`:
 
-      out[r, n] = epilogue(sum over k < `inner` of rows[r, k] * bank_e[n, k] + bias_e[n])
+      out[r, n] = epilogue(sum over k < `inner` of rows[r, k] * bank_e[n, k] + bias_e[n],
+                           extras[r, n]...)
 
     in f32, sums in an order that depends on neither the other rows nor on
     threads. With a `gate_up` other than `none` there are two sums for each
-    column, gate and up, which the epilogue makes one value of. Columns of `out`
-    from `width` up to the next multiple of 32 may be written; those of `rows`
-    from `inner` on are not read. Rows in front of offsets[0] and from offsets[E]
-    on are left alone.
+    column, gate and up, which the epilogue makes one value of. Without `offsets`
+    there is one expert, which all rows belong to. Columns of `out` from `width`
+    up to the next multiple of 32, as far as there are any, may be written; those
+    of `rows` from `inner` on are not read. Rows in front of offsets[0] and from
+    offsets[E] on are left alone.
+
+    Each of `extras` is [R or 1, width or 1]: one value for each element, for each
+    column, for each row, or for all of them.
 
     `banks`, one or (for `separate`) two, are as in `moe.experts`, static in
     shape; constants (`rt.constant`) are packed when the artifact is written. With
@@ -53,12 +60,13 @@ def MoE_GroupedLinearOp : MoE_Op<"grouped_linear", [AttrSizedOperandSegments,
     ```
   }];
   let arguments = (ins Arg<MoE_Rows, "rows, padded", [MemRead]>:$rows,
-      Arg<MoE_Offsets, "first row of each expert", [MemRead]>:$offsets,
+      Arg<Optional<MoE_Offsets>, "first row of each expert", [MemRead]>:$offsets,
       Arg<Variadic<MoE_StoredBank>, "matrices", [MemRead]>:$banks,
       Arg<Variadic<MoE_Scales>, "of codes", [MemRead]>:$scales,
       Arg<Variadic<MoE_Zeros>, "of codes", [MemRead]>:$zeros,
       Arg<Variadic<MoE_StoredBias>, "addends", [MemRead]>:$biases,
-      Arg<MoE_Rows, "results, padded", [MemWrite]>:$out,
+      Arg<Variadic<MoE_Extra>, "of the epilogue", [MemRead]>:$extras,
+      Arg<MoE_Results, "results", [MemWrite]>:$out,
       ConfinedAttr<I64Attr, [IntPositive]>:$inner,
       ConfinedAttr<I64Attr, [IntPositive]>:$width,
       DefaultValuedAttr<MoE_GateUpAttr, "GateUp::None">:$gate_up,
@@ -67,11 +75,13 @@ def MoE_GroupedLinearOp : MoE_Op<"grouped_linear", [AttrSizedOperandSegments,
       OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$block);
   let regions = (region SizedRegion<1>:$epilogue);
   let assemblyFormat = [{
-    `rows` `(` $rows `:` type($rows) `)` `offsets` `(` $offsets `:` type($offsets) `)`
+    `rows` `(` $rows `:` type($rows) `)`
+    (`offsets` `(` $offsets^ `:` type($offsets) `)`)?
     `banks` `(` $banks `:` type($banks) `)`
     (`scales` `(` $scales^ `:` type($scales) `)`)?
     (`zeros` `(` $zeros^ `:` type($zeros) `)`)?
     (`biases` `(` $biases^ `:` type($biases) `)`)?
+    (`extras` `(` $extras^ `:` type($extras) `)`)?
     attr-dict `out` `(` $out `:` type($out) `)` $epilogue
   }];
   let extraClassDeclaration = [{

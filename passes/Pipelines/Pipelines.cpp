@@ -76,6 +76,7 @@ void moe::buildHostPipeline(OpPassManager &manager,
 
   // Tensors: fusion sees constants before large ones turn opaque.
   cleanUp();
+  manager.addNestedPass<func::FuncOp>(createHostDensePass());
   manager.addNestedPass<func::FuncOp>(createHostFusePass());
   manager.addPass(createHostPreparePass());
   cleanUp();

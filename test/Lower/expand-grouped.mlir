@@ -13,18 +13,8 @@
 // CHECK: scf.for
 // With two blocks of rows and more the next panel is fetched meanwhile.
 // CHECK: scf.if
-// WIDE: scf.index_switch
-// WIDE: case 4
-// WIDE: func.call @moe.kernel.r4.prefetch
-// WIDE: default
-// WIDE: func.call @moe.kernel.r8.prefetch
-// NARROW: case 3
-// NARROW: func.call @moe.kernel.r3.prefetch
-// NARROW: default
-// NARROW: func.call @moe.kernel.r6.prefetch
-// CHECK: case 1
-// CHECK: func.call @moe.kernel.r1(
-// CHECK: func.call @moe.kernel.r2(
+// CHECK: func.call @moe.kernel.any.prefetch
+// CHECK: func.call @moe.kernel.any(
 // The epilogue works on vectors.
 // WIDE: math.exp {{.*}} : vector<16xf32>
 // WIDE: vector.store {{.*}} memref<?xf32>, vector<16xf32>
@@ -42,10 +32,52 @@ func.func @gated(%rows: memref<?x48xf32>, %offsets: memref<3xindex>, %out: memre
   }
   return
 }
-// The kernel for 8 rows has 16 accumulators in registers and no others.
-// CHECK-DAG: func.func private @moe.kernel.r1({{.*}}) attributes {llvm.linkage = #llvm.linkage<internal>, passthrough = ["noinline"], rt.kernel}
-// WIDE-DAG: func.func private @moe.kernel.r8({{.*}})
-// NARROW-DAG: func.func private @moe.kernel.r6({{.*}})
+// With two blocks and more none has less than half of the most rows.
+// CHECK-LABEL: func.func private @moe.kernel.any.prefetch
+// CHECK: scf.index_switch
+// WIDE: case 4
+// WIDE: call @moe.kernel.r4.prefetch
+// WIDE: default
+// WIDE: call @moe.kernel.r8.prefetch
+// NARROW: case 3
+// NARROW: call @moe.kernel.r3.prefetch
+// NARROW: default
+// NARROW: call @moe.kernel.r6.prefetch
+// CHECK-LABEL: func.func private @moe.kernel.any(
+// CHECK: case 1
+// CHECK: call @moe.kernel.r1(
+// CHECK: call @moe.kernel.r2(
+// CHECK-LABEL: func.func private @moe.kernel.r1({{.*}}) attributes {llvm.linkage = #llvm.linkage<internal>, passthrough = ["noinline"], rt.kernel}
+
+// -----
+
+// One expert with all rows needs no list of work. Results that are not padded
+// end behind a mask, which extras are read through as well.
+// CHECK-LABEL: func.func @dense
+// CHECK-NOT: memref.alloc(
+// CHECK: rt.parallel_for
+// CHECK-DAG: %[[ROW:.*]] = vector.maskedload %arg1[%c0{{[_0-9]*}}, %{{.*}}]{{.*}} : memref<1x40xf32>
+// CHECK-DAG: vector.maskedload %arg2[%{{.*}}, %{{.*}}]{{.*}} : memref<?x40xf16>
+// CHECK-DAG: memref.load %arg3[%{{.*}}, %c0{{[_0-9]*}}] : memref<?x1xf32>
+// CHECK: arith.addf %{{.*}}, %[[ROW]]
+// CHECK: arith.truncf %{{.*}} : vector<{{16|8}}xf32> to vector<{{16|8}}xf16>
+// CHECK: vector.maskedstore
+func.func @dense(%rows: memref<?x24xf32>, %bias: memref<1x40xf32>, %more: memref<?x40xf16>,
+                 %scale: memref<?x1xf32>, %out: memref<?x40xf16>) {
+  %w = rt.constant {value = dense<0.5> : tensor<1x40x24xf32>} : memref<1x40x24xf32>
+  moe.grouped_linear rows(%rows : memref<?x24xf32>) banks(%w : memref<1x40x24xf32>)
+      extras(%bias, %more, %scale : memref<1x40xf32>, memref<?x40xf16>, memref<?x1xf32>)
+      {inner = 24, width = 40} out(%out : memref<?x40xf16>) {
+  ^bb0(%v: f32, %b: f32, %m: f16, %s: f32):
+    %0 = arith.addf %v, %b : f32
+    %1 = arith.extf %m : f16 to f32
+    %2 = arith.addf %0, %1 : f32
+    %3 = arith.mulf %2, %s : f32
+    %4 = arith.truncf %3 : f32 to f16
+    moe.yield %4 : f16
+  }
+  return
+}
 
 // -----
 

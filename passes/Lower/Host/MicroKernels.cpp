@@ -17,30 +17,88 @@
 using namespace mlir;
 using namespace moe;
 
-func::FuncOp MicroKernels::get(int64_t rows, bool prefetch) {
-  func::FuncOp &function = kernels[{rows, prefetch}];
-  if (function)
-    return function;
-  MLIRContext *context = module.getContext();
-  OpBuilder b(context);
-  b.setInsertionPointToEnd(module.getBody());
-  Location loc = UnknownLoc::get(context);
-  Type index = b.getIndexType();
-  auto buffer = MemRefType::get({ShapedType::kDynamic}, b.getF32Type());
+/// Types of a kernel's arguments.
+static SmallVector<Type> argumentTypes(MLIRContext *context, bool prefetch) {
+  Type index = IndexType::get(context);
+  auto buffer =
+      MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
   SmallVector<Type> types = {buffer, index, index,  buffer,
                              index,  index, buffer, index};
   if (prefetch)
     types.push_back(index);
-  std::string name = "moe.kernel.r" + std::to_string(rows);
-  if (prefetch)
-    name += ".prefetch";
-  function = func::FuncOp::create(b, loc, name, b.getFunctionType(types, {}));
+  return types;
+}
+
+func::FuncOp MicroKernels::create(const std::string &name,
+                                  ArrayRef<Type> types) {
+  MLIRContext *context = module.getContext();
+  OpBuilder b(context);
+  b.setInsertionPointToEnd(module.getBody());
+  auto function = func::FuncOp::create(b, UnknownLoc::get(context), name,
+                                       b.getFunctionType(types, {}));
   function.setPrivate();
   function->setAttr(kernelAttr, b.getUnitAttr());
   function->setAttr("llvm.linkage",
                     LLVM::LinkageAttr::get(context, LLVM::Linkage::Internal));
   function->setAttr("passthrough", b.getStrArrayAttr({"noinline"}));
-  b.setInsertionPointToStart(function.addEntryBlock());
+  function.addEntryBlock();
+  return function;
+}
+
+func::FuncOp MicroKernels::getAny(bool prefetch) {
+  func::FuncOp &function = kernels[{0, prefetch}];
+  if (function)
+    return function;
+  MLIRContext *context = module.getContext();
+  SmallVector<Type> types = {IndexType::get(context)};
+  llvm::append_range(types, argumentTypes(context, prefetch));
+  function =
+      create(prefetch ? "moe.kernel.any.prefetch" : "moe.kernel.any", types);
+  OpBuilder b(context);
+  Location loc = function.getLoc();
+  b.setInsertionPointToStart(&function.front());
+  int64_t least = prefetch ? tile.maxRows / 2 : 1;
+  auto cases = llvm::to_vector(llvm::seq<int64_t>(least, tile.maxRows));
+  auto choice = scf::IndexSwitchOp::create(
+      b, loc, TypeRange(), function.getArgument(0), cases, cases.size());
+  auto fill = [&](Region &region, int64_t rows) {
+    OpBuilder::InsertionGuard guard(b);
+    b.createBlock(&region);
+    func::CallOp::create(b, loc, get(rows, prefetch),
+                         function.getArguments().drop_front());
+    scf::YieldOp::create(b, loc);
+  };
+  for (auto [region, rows] : llvm::zip(choice.getCaseRegions(), cases))
+    fill(region, rows);
+  fill(choice.getDefaultRegion(), tile.maxRows);
+  func::ReturnOp::create(b, loc);
+  return function;
+}
+
+/// `value`, of which LLVM does not see where it comes from.
+static Value hidden(OpBuilder &b, Location loc, Value value) {
+  Value number = arith::IndexCastOp::create(b, loc, b.getI64Type(), value);
+  number = LLVM::InlineAsmOp::create(
+               b, loc, b.getI64Type(), number, /*asm_string=*/"",
+               /*constraints=*/"=r,0", /*has_side_effects=*/false,
+               /*is_align_stack=*/false, LLVM::TailCallKind::None,
+               LLVM::AsmDialectAttr(), ArrayAttr())
+               .getRes();
+  return arith::IndexCastOp::create(b, loc, b.getIndexType(), number);
+}
+
+func::FuncOp MicroKernels::get(int64_t rows, bool prefetch) {
+  func::FuncOp &function = kernels[{rows, prefetch}];
+  if (function)
+    return function;
+  MLIRContext *context = module.getContext();
+  std::string name = "moe.kernel.r" + std::to_string(rows);
+  if (prefetch)
+    name += ".prefetch";
+  function = create(name, argumentTypes(context, prefetch));
+  OpBuilder b(context);
+  Location loc = function.getLoc();
+  b.setInsertionPointToStart(&function.front());
   Value a = function.getArgument(0), aFirst = function.getArgument(1);
   Value aStride = function.getArgument(2), panel = function.getArgument(3);
   Value bFirst = function.getArgument(4), depth = function.getArgument(5);
@@ -60,6 +118,11 @@ func::FuncOp MicroKernels::get(int64_t rows, bool prefetch) {
   SmallVector<Value> rowFirst = {aFirst};
   while (static_cast<int64_t>(rowFirst.size()) < rows)
     rowFirst.push_back(add(rowFirst.back(), aStride));
+  // LLVM would compute the places of the rows anew from the stride in each
+  // step, to save registers that are not needed.
+  if (rows > 4)
+    for (Value &row : rowFirst)
+      row = hidden(b, loc, row);
   int64_t vectors = tile.columns / tile.lanes;
   auto vector = VectorType::get({tile.lanes}, b.getF32Type());
   Value none = arith::ConstantOp::create(b, loc, b.getZeroAttr(vector));

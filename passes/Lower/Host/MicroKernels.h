@@ -47,10 +47,19 @@ public:
   /// of b at `ahead`, and the ones behind it, with each contracted index.
   mlir::func::FuncOp get(int64_t rows, bool prefetch);
 
+  /// The function with the number of rows in front of those arguments: it
+  /// calls the one for so many. With `prefetch` only for at least half of the
+  /// most rows, which is what blocks have where there are two and more.
+  mlir::func::FuncOp getAny(bool prefetch);
+
   const KernelTile tile;
 
 private:
+  mlir::func::FuncOp create(const std::string &name,
+                            llvm::ArrayRef<mlir::Type> types);
+
   mlir::ModuleOp module;
+  /// By number of rows, 0 for any, and prefetch.
   std::map<std::pair<int64_t, bool>, mlir::func::FuncOp> kernels;
 };
 

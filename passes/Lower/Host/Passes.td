@@ -49,6 +49,59 @@ def HostFusePass : Pass<"moe-host-fuse", "::mlir::func::FuncOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def HostDensePass : Pass<"moe-host-dense", "::mlir::func::FuncOp"> {
+  let summary = "Multiply with constant matrices panel by panel";
+  let description = [{
+    A contraction of rows with a constant matrix, or with one for each index of
+    the outermost dimension, becomes `moe.grouped_linear`, whatever order the
+    dims of the constant have. Elementwise operations that follow become its
+    epilogue, up to the last one through which all that is computed from the
+    product goes on. Products of less than 8 columns stay as they are.
+
+    ```mlir
+    func.func @f(%x: tensor<?x64xf32>, %bias: tensor<32xf32>, %n: index) -> tensor<?x32xf32> {
+      %zero = arith.constant 0.0 : f32
+      %w = arith.constant dense<0.5> : tensor<64x32xf32>
+      %e = tensor.empty(%n) : tensor<?x32xf32>
+      %i = linalg.fill ins(%zero : f32) outs(%e : tensor<?x32xf32>) -> tensor<?x32xf32>
+      %p = linalg.generic {indexing_maps = [affine_map<(m, n, k) -> (m, k)>,
+                                            affine_map<(m, n, k) -> (k, n)>,
+                                            affine_map<(m, n, k) -> (m, n)>],
+                           iterator_types = ["parallel", "parallel", "reduction"]}
+          ins(%x, %w : tensor<?x64xf32>, tensor<64x32xf32>) outs(%i : tensor<?x32xf32>) {
+      ^bb0(%a: f32, %b: f32, %acc: f32):
+        %0 = arith.mulf %a, %b : f32
+        %1 = arith.addf %acc, %0 : f32
+        linalg.yield %1 : f32
+      } -> tensor<?x32xf32>
+      %y = linalg.generic {indexing_maps = [affine_map<(m, n) -> (m, n)>,
+                                            affine_map<(m, n) -> (n)>,
+                                            affine_map<(m, n) -> (m, n)>],
+                           iterator_types = ["parallel", "parallel"]}
+          ins(%p, %bias : tensor<?x32xf32>, tensor<32xf32>) outs(%e : tensor<?x32xf32>) {
+      ^bb0(%a: f32, %b: f32, %out: f32):
+        %0 = arith.addf %a, %b : f32
+        linalg.yield %0 : f32
+      } -> tensor<?x32xf32>
+      return %y : tensor<?x32xf32>
+    }
+    // becomes, with views left out
+    moe.grouped_linear rows(%x) banks(%w) extras(%bias)
+        {inner = 64, layout = #moe.layout<io>, width = 32} out(%y) {
+    ^bb0(%sum: f32, %b: f32):
+      %0 = arith.addf %sum, %b : f32
+      moe.yield %0 : f32
+    }
+    ```
+  }];
+  let statistics = [Statistic<"numProducts", "products", "Products taken over">];
+  let dependentDialects = [
+    "::moe::rt::RtDialect", "::moe::ir::MoEDialect",
+    "::mlir::bufferization::BufferizationDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect",
+    "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def HostResultsPass : Pass<"moe-host-results", "::mlir::func::FuncOp"> {
   let summary = "Give every result of a function a buffer of its own";
   let description = [{

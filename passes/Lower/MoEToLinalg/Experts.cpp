@@ -256,7 +256,7 @@ static FailureOr<Value> multiply(FunctionLowering &l, const Plan &plan,
   };
   auto op = ir::GroupedLinearOp::create(
       b, l.loc(), rows, plan.offsets, banks.banks, banks.scales, banks.zeros,
-      banks.biases, out, b.getI64IntegerAttr(inner), b.getI64IntegerAttr(width),
+      banks.biases, ValueRange(), out, b.getI64IntegerAttr(inner), b.getI64IntegerAttr(width),
       ir::GateUpAttr::get(b.getContext(), gateUp),
       ir::BankLayoutAttr::get(b.getContext(), layout), optional(banks.bits),
       optional(banks.block));

@@ -192,10 +192,10 @@ func.func @f(%rows: memref<?x23xf32>, %offsets: memref<3xindex>, %w0: memref<2x4
 
 // -----
 
-func.func @f(%rows: memref<?x48xf32>, %offsets: memref<3xindex>, %w0: memref<2x40x24xf32>, %out: memref<?x40xf32>) {
-  // expected-error @below {{out has type 'memref<?x40xf32>'; contiguous rows of at least 64 columns are accepted}}
+func.func @f(%rows: memref<?x48xf32>, %offsets: memref<3xindex>, %w0: memref<2x40x24xf32>, %out: memref<?x36xf32>) {
+  // expected-error @below {{out has type 'memref<?x36xf32>'; contiguous rows of at least 40 columns are accepted}}
   moe.grouped_linear rows(%rows : memref<?x48xf32>) offsets(%offsets : memref<3xindex>) banks(%w0 : memref<2x40x24xf32>) {inner = 24, width = 40}
-      out(%out : memref<?x40xf32>) {
+      out(%out : memref<?x36xf32>) {
   ^bb0(%v: f32):
     moe.yield %v : f32
   }
@@ -217,7 +217,7 @@ func.func @f(%rows: memref<?x48xf32>, %offsets: memref<2xindex>, %w0: memref<2x4
 // -----
 
 func.func @f(%rows: memref<?x48xf32>, %offsets: memref<3xindex>, %w0: memref<2x80x24xf32>, %out: memref<?x80xf32>) {
-  // expected-error @below {{epilogue has 1 arguments; 2 of f32 are accepted}}
+  // expected-error @below {{epilogue has 1 arguments; 2 of f32 and an element of each of 0 extras are accepted}}
   moe.grouped_linear rows(%rows : memref<?x48xf32>) offsets(%offsets : memref<3xindex>) banks(%w0 : memref<2x80x24xf32>) {inner = 24, width = 40, gate_up = #moe.gate_up<concat>}
       out(%out : memref<?x80xf32>) {
   ^bb0(%v: f32):
@@ -229,11 +229,48 @@ func.func @f(%rows: memref<?x48xf32>, %offsets: memref<3xindex>, %w0: memref<2x8
 // -----
 
 func.func @f(%rows: memref<?x48xf32>, %offsets: memref<3xindex>, %w0: memref<2x40x24xf32>, %out: memref<?x80xf32>) {
-  // expected-error @below {{epilogue must yield one f32}}
+  // expected-error @below {{epilogue must yield one 'f32'}}
   moe.grouped_linear rows(%rows : memref<?x48xf32>) offsets(%offsets : memref<3xindex>) banks(%w0 : memref<2x40x24xf32>) {inner = 24, width = 40}
       out(%out : memref<?x80xf32>) {
   ^bb0(%v: f32):
     moe.yield %v, %v : f32, f32
+  }
+  return
+}
+
+// -----
+
+func.func @f(%rows: memref<?x48xf32>, %w0: memref<2x40x24xf32>, %out: memref<?x40xf32>) {
+  // expected-error @below {{has 2 experts without offsets}}
+  moe.grouped_linear rows(%rows : memref<?x48xf32>) banks(%w0 : memref<2x40x24xf32>) {inner = 24, width = 40}
+      out(%out : memref<?x40xf32>) {
+  ^bb0(%v: f32):
+    moe.yield %v : f32
+  }
+  return
+}
+
+// -----
+
+func.func @f(%rows: memref<?x48xf32>, %w0: memref<1x40x24xf32>, %extra: memref<?x36xf32>, %out: memref<?x40xf32>) {
+  // expected-error @below {{extra has type 'memref<?x36xf32>'; contiguous rows of 1 or 40 columns are accepted}}
+  moe.grouped_linear rows(%rows : memref<?x48xf32>) banks(%w0 : memref<1x40x24xf32>) extras(%extra : memref<?x36xf32>) {inner = 24, width = 40}
+      out(%out : memref<?x40xf32>) {
+  ^bb0(%v: f32, %x: f32):
+    moe.yield %v : f32
+  }
+  return
+}
+
+// -----
+
+func.func @f(%rows: memref<?x48xf32>, %w0: memref<1x40x24xf32>, %extra: memref<?x40xf16>, %out: memref<?x40xf16>) {
+  // expected-error @below {{epilogue has 2 arguments; 1 of f32 and an element of each of 1 extras are accepted}}
+  moe.grouped_linear rows(%rows : memref<?x48xf32>) banks(%w0 : memref<1x40x24xf32>) extras(%extra : memref<?x40xf16>) {inner = 24, width = 40}
+      out(%out : memref<?x40xf16>) {
+  ^bb0(%v: f32, %x: f32):
+    %0 = arith.truncf %v : f32 to f16
+    moe.yield %0 : f16
   }
   return
 }
