@@ -67,17 +67,47 @@ static LogicalResult describe(ModuleOp module, ModelDescription &model) {
   return success();
 }
 
+/// Bytes of one write to a file with weights. The page cache takes memory for
+/// what is written at once: only in pieces of 2 MiB and more can it later be
+/// mapped as huge pages, with which weights are read about twice as fast.
+static constexpr size_t weightPiece = size_t(32) << 20;
+
 /// Writes a file whole or not at all; `write` reports its own errors.
 static LogicalResult
 writeFile(ModuleOp module, StringRef path,
-          function_ref<LogicalResult(llvm::raw_ostream &)> write) {
+          function_ref<LogicalResult(llvm::raw_ostream &)> write,
+          size_t piece = 0) {
   std::string error;
   std::unique_ptr<OutputFile> file = OutputFile::open(path, error);
+  if (file && piece)
+    file->os().SetBufferSize(piece);
   if (file && failed(write(file->os())))
     return failure();
   if (!file || !file->keep(error))
     return emitError(module.getLoc())
            << "cannot write '" << path << "': " << error;
+  return success();
+}
+
+/// Copies a file that holds weights in large pieces, with its permissions.
+static LogicalResult rewrite(ModuleOp module, StringRef from, StringRef to) {
+  auto source = llvm::MemoryBuffer::getFile(from, /*IsText=*/false,
+                                            /*RequiresNullTerminator=*/false);
+  if (!source)
+    return emitError(module.getLoc())
+           << "cannot read '" << from << "': " << source.getError().message();
+  if (failed(writeFile(
+          module, to,
+          [&](llvm::raw_ostream &os) {
+            writeBuffered(os, (*source)->getBuffer());
+            return success();
+          },
+          weightPiece)))
+    return failure();
+  llvm::ErrorOr<llvm::sys::fs::perms> permissions =
+      llvm::sys::fs::getPermissions(from);
+  if (permissions)
+    (void)llvm::sys::fs::setPermissions(to, *permissions);
   return success();
 }
 
@@ -100,11 +130,13 @@ LogicalResult moe::writeArtifact(ModuleOp module, StringRef path,
     if (!options.weightsFile.empty()) {
       progress("writing weights to " + options.weightsFile);
       FailureOr<std::string> hash = weights.hash();
-      if (failed(hash) || failed(writeFile(module, options.weightsFile,
-                                           [&](llvm::raw_ostream &os) {
-                                             return weights.writeSafetensors(
-                                                 os, weightSectionName, *hash);
-                                           })))
+      if (failed(hash) ||
+          failed(writeFile(
+              module, options.weightsFile,
+              [&](llvm::raw_ostream &os) {
+                return weights.writeSafetensors(os, weightSectionName, *hash);
+              },
+              weightPiece)))
         return failure();
       model.weights->file = llvm::sys::path::filename(options.weightsFile);
       model.metadata.push_back({"weights_hash", *hash});
@@ -182,6 +214,14 @@ LogicalResult moe::writeArtifact(ModuleOp module, StringRef path,
     return fail("linking failed: " + error);
   if (options.kind == ArtifactKind::Object)
     (void)llvm::sys::fs::setPermissions(linked, llvm::sys::fs::perms(0644));
+  // The linker writes page by page.
+  if (model.weights && model.weights->file.empty() &&
+      options.kind == ArtifactKind::SharedObject) {
+    std::string whole = inFolder("whole");
+    if (failed(rewrite(module, linked, whole)))
+      return failure();
+    linked = whole;
+  }
   if (std::error_code code = llvm::sys::fs::rename(linked, path))
     return fail("cannot write '" + path + "': " + code.message());
   return success();

@@ -31,12 +31,21 @@ WeightSection::WeightSection(ModuleOp module)
           rt::getByteSize(last.getAs<ElementsAttr>("value"));
 }
 
+void moe::writeBuffered(llvm::raw_ostream &os, ArrayRef<char> data) {
+  constexpr size_t piece = 1 << 20;
+  while (!data.empty()) {
+    size_t size = std::min(piece, data.size());
+    os.write(data.data(), size);
+    data = data.drop_front(size);
+  }
+}
+
 uint64_t WeightSection::alignment() const {
   return bytes >= hugePageBytes ? hugePageBytes : pageBytes;
 }
 
-LogicalResult WeightSection::forEachChunk(
-    function_ref<void(ArrayRef<char>)> consume) const {
+LogicalResult
+WeightSection::forEachChunk(function_ref<void(ArrayRef<char>)> consume) const {
   if (!layout)
     return success();
   uint64_t position = 0;
@@ -61,32 +70,29 @@ LogicalResult WeightSection::forEachChunk(
             [&] { return emitError(location); })))
       return failure();
     if (position != expected)
-      return emitError(location)
-             << "a constant delivered " << position - offset
-             << " bytes instead of " << expected - offset
-             << "; was its file changed meanwhile?";
+      return emitError(location) << "a constant delivered " << position - offset
+                                 << " bytes instead of " << expected - offset
+                                 << "; was its file changed meanwhile?";
   }
   return success();
 }
 
 LogicalResult WeightSection::write(llvm::raw_ostream &os) const {
-  return forEachChunk(
-      [&](ArrayRef<char> chunk) { os.write(chunk.data(), chunk.size()); });
+  return forEachChunk([&](ArrayRef<char> chunk) { writeBuffered(os, chunk); });
 }
 
 FailureOr<std::string> WeightSection::hash() const {
   llvm::BLAKE3 hasher;
   if (layout)
     for (Attribute attribute : layout) {
-      uint64_t offset = cast<DictionaryAttr>(attribute)
-                            .getAs<IntegerAttr>("offset")
-                            .getInt();
-      hasher.update(ArrayRef(reinterpret_cast<const uint8_t *>(&offset),
-                             sizeof(offset)));
+      uint64_t offset =
+          cast<DictionaryAttr>(attribute).getAs<IntegerAttr>("offset").getInt();
+      hasher.update(
+          ArrayRef(reinterpret_cast<const uint8_t *>(&offset), sizeof(offset)));
     }
   if (failed(forEachChunk([&](ArrayRef<char> chunk) {
-        hasher.update(ArrayRef(
-            reinterpret_cast<const uint8_t *>(chunk.data()), chunk.size()));
+        hasher.update(ArrayRef(reinterpret_cast<const uint8_t *>(chunk.data()),
+                               chunk.size()));
       })))
     return failure();
   return llvm::toHex(hasher.final<16>(), /*LowerCase=*/true);
@@ -180,8 +186,7 @@ LogicalResult WeightSection::writeObject(llvm::raw_ostream &os,
     writeStruct(os, position, result);
   };
   section(0, SHT_NULL, 0, 0, 0, 0);
-  section(weightsName, SHT_PROGBITS, SHF_ALLOC, dataOffset, bytes,
-          alignment());
+  section(weightsName, SHT_PROGBITS, SHF_ALLOC, dataOffset, bytes, alignment());
   section(symbolsName, SHT_SYMTAB, 0, symbolsOffset, 2 * sizeof(Elf64_Sym), 8,
           /*link=*/3, /*info=*/1, sizeof(Elf64_Sym));
   section(stringsName, SHT_STRTAB, 0, stringsOffset, strings.size(), 1);

@@ -38,13 +38,18 @@ public:
                                        llvm::StringRef hash) const;
 
 private:
-  llvm::LogicalResult forEachChunk(
-      llvm::function_ref<void(llvm::ArrayRef<char>)> consume) const;
+  llvm::LogicalResult
+  forEachChunk(llvm::function_ref<void(llvm::ArrayRef<char>)> consume) const;
 
   mlir::Location location;
   mlir::ArrayAttr layout;
   uint64_t bytes = 0;
 };
+
+/// Writes through the buffer of `os`, also what is larger: written from a
+/// mapped file that nobody has touched yet, the system would take single pages
+/// for it and not huge ones.
+void writeBuffered(llvm::raw_ostream &os, llvm::ArrayRef<char> data);
 
 } // namespace moe
 
