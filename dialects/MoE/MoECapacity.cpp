@@ -8,21 +8,47 @@
 using namespace mlir;
 using namespace moe::ir;
 
+/// All or none have an axis of sequences.
+LogicalResult CapacityOp::verifyRanks() {
+  int64_t rank = getIds().getType().getRank();
+  auto check = [&](StringRef name, Value value, int64_t expected) {
+    auto type = cast<RankedTensorType>(value.getType());
+    if (type.getRank() == expected)
+      return success();
+    return LogicalResult(emitOpError()
+                         << "has '" << name << "' of type " << type << "; rank "
+                         << expected << " is accepted with 'ids' of type "
+                         << getIds().getType());
+  };
+  if (failed(check("weights", getWeights(), rank)) ||
+      (getScores() && failed(check("scores", getScores(), rank - 1))) ||
+      failed(check("kept_ids", getKeptIds(), rank)))
+    return failure();
+  return check("kept_weights", getKeptWeights(), rank);
+}
+
 LogicalResult CapacityOp::verify() {
+  if (failed(verifyRanks()))
+    return failure();
   ExtentCheck check(*this);
-  int64_t tokens = getExtent(getIds(), 0), slots = getExtent(getIds(), 1);
-  StringRef ofT = "tokens of 'ids'", ofK = "slots of 'ids'";
+  int64_t rank = getIds().getType().getRank();
+  int64_t slots = getExtent(getIds(), -1);
   if (slots == 0)
     return emitOpError() << "has 'ids' of type " << getIds().getType()
                          << " with 0 slots per token; 1 or more are accepted";
-  if (failed(check("weights", getWeights(), 0, tokens, ofT)) ||
-      failed(check("weights", getWeights(), 1, slots, ofK)) ||
-      failed(check("scores", getScores(), 0, tokens, ofT)) ||
-      failed(check("kept_ids", getKeptIds(), 0, tokens, ofT)) ||
-      failed(check("kept_ids", getKeptIds(), 1, slots, ofK)) ||
-      failed(check("kept_weights", getKeptWeights(), 0, tokens, ofT)) ||
-      failed(check("kept_weights", getKeptWeights(), 1, slots, ofK)) ||
-      failed(checkConstantIds(*this, "ids", getIds(), -1, getNumExperts())))
+  StringRef meanings[] = {"sequences of 'ids'", "tokens of 'ids'",
+                          "slots of 'ids'"};
+  for (int64_t i = 0; i < rank; ++i) {
+    int64_t extent = getExtent(getIds(), i);
+    StringRef meaning = meanings[3 - rank + i];
+    if (failed(check("weights", getWeights(), i, extent, meaning)) ||
+        (i + 1 < rank &&
+         failed(check("scores", getScores(), i, extent, meaning))) ||
+        failed(check("kept_ids", getKeptIds(), i, extent, meaning)) ||
+        failed(check("kept_weights", getKeptWeights(), i, extent, meaning)))
+      return failure();
+  }
+  if (failed(checkConstantIds(*this, "ids", getIds(), -1, getNumExperts())))
     return failure();
   Type given = getElementTypeOrSelf(getWeights()),
        kept = getElementTypeOrSelf(getKeptWeights());

@@ -18,6 +18,14 @@ def MoE_Priority : MoE_Enum<"Priority", "which token stands in front", [
   I32EnumAttrCase<"Prob", 1, "prob">]>;
 def MoE_PriorityAttr : MoE_EnumOf<MoE_Priority, "priority">;
 
+/// Slots of tokens; with a leading axis those of sequences.
+def MoE_QueueIds : RankedTensorOf<[I32], [HasAnyRankOfPred<[2, 3]>],
+                                  "tensor of i32 of rank 2 or 3">;
+def MoE_QueueWeights : RankedTensorOf<[F32, F64], [HasAnyRankOfPred<[2, 3]>],
+                                      "tensor of f32 or f64 of rank 2 or 3">;
+def MoE_QueueScores : RankedTensorOf<[F32, F64], [HasAnyRankOfPred<[1, 2]>],
+                                     "tensor of f32 or f64 of rank 1 or 2">;
+
 def MoE_CapacityOp : MoE_Op<"capacity", [Pure]> {
   let summary = "drop slots that find their expert full";
   let description = [{
@@ -42,7 +50,9 @@ def MoE_CapacityOp : MoE_Op<"capacity", [Pure]> {
     they are (batch prioritised routing, Riquelme et al. 2021).
 
     Unlike a router, this looks at all tokens of a batch: what is dropped of one
-    depends on the others.
+    depends on the others. With `ids` and `weights` of type [B, T, k] (`scores`
+    [B, T]) only those of its sequence count: each of the B sequences has queues
+    of its own, and T is the number of tokens in one.
 
     ids outside of [-1, E) end the run with an error, and so does k = 0.
 
@@ -62,22 +72,36 @@ def MoE_CapacityOp : MoE_Op<"capacity", [Pure]> {
           : tensor<?x2xi32>, tensor<?x2xf32> -> tensor<?x2xi32>, tensor<?x2xf32>
       return %kept, %kept_weights : tensor<?x2xi32>, tensor<?x2xf32>
     }
+    // GShard: 64 places per expert and sequence
+    func.func @sequences(%ids: tensor<?x512x2xi32>, %weights: tensor<?x512x2xf32>)
+        -> (tensor<?x512x2xi32>, tensor<?x512x2xf32>) {
+      %kept, %kept_weights = moe.capacity %ids, %weights
+          {num_experts = 16, mode = #moe.capacity_mode<absolute>, value = 64.0}
+          : tensor<?x512x2xi32>, tensor<?x512x2xf32> -> tensor<?x512x2xi32>, tensor<?x512x2xf32>
+      return %kept, %kept_weights : tensor<?x512x2xi32>, tensor<?x512x2xf32>
+    }
     ```
   }];
-  let arguments = (ins MoE_Ids:$ids, MoE_Weights:$weights,
-                       Optional<RankedTensorOf<[F32, F64], [HasAnyRankOfPred<[1]>],
-                                               "vector of f32 or f64">>:$scores,
+  let arguments = (ins MoE_QueueIds:$ids, MoE_QueueWeights:$weights,
+                       Optional<MoE_QueueScores>:$scores,
                        ConfinedAttr<I64Attr, [IntMinValue<1>, IntMaxValue<1048576>]>:$num_experts,
                        MoE_CapacityModeAttr:$mode,
                        F64Attr:$value,
                        DefaultValuedAttr<MoE_QueueOrderAttr, "::moe::ir::QueueOrder::Choice">:$order,
                        DefaultValuedAttr<MoE_PriorityAttr, "::moe::ir::Priority::None">:$priority);
-  let results = (outs MoE_Ids:$kept_ids, MoE_Weights:$kept_weights);
+  let results = (outs MoE_QueueIds:$kept_ids, MoE_QueueWeights:$kept_weights);
   let assemblyFormat = [{
     $ids `,` $weights (`scores` `(` $scores^ `:` type($scores) `)`)? attr-dict `:`
     type($ids) `,` type($weights) `->` type($kept_ids) `,` type($kept_weights)
   }];
   let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Whether each sequence has queues of its own.
+    bool hasSequences() { return getIds().getType().getRank() == 3; }
+
+  private:
+    ::mlir::LogicalResult verifyRanks();
+  }];
 }
 
 #endif // MOE_DIALECTS_MOE_MOECAPACITY_TD

@@ -54,12 +54,13 @@ static void infer(NodeRef &node, ir::LoadStatsOp op) {
 }
 
 static void infer(NodeRef &node, ir::CapacityOp op) {
-  DimExpr tokens = common({getExtent(node, op.getIds(), 0),
-                           getExtent(node, op.getWeights(), 0),
-                           getExtent(node, op.getScores(), 0)});
-  DimExpr slots = common(
-      {getExtent(node, op.getIds(), 1), getExtent(node, op.getWeights(), 1)});
-  node.results[0] = node.results[1] = Extents{tokens, slots};
+  Extents extents;
+  unsigned rank = op.hasSequences() ? 3 : 2;
+  for (unsigned i = 0; i < rank; ++i)
+    extents.push_back(common(
+        {getExtent(node, op.getIds(), i), getExtent(node, op.getWeights(), i),
+         i + 1 < rank ? getExtent(node, op.getScores(), i) : DimExpr()}));
+  node.results[0] = node.results[1] = extents;
 }
 
 static void infer(NodeRef &node, ir::ExpertsOp op) {

@@ -17,13 +17,74 @@ static Value asScalar(GraphBuilder &g, GraphExtent extent) {
                            : g.squeeze(extent.value, {0});
 }
 
-/// Indices of all elements of a vector, sorted.
-static Value sorted(GraphBuilder &g, Value values, bool largest) {
-  Value count = g.op("Shape", {values}, {}, g.b.getI64Type());
+/// Indices of all elements along the last axis, sorted.
+static Value sorted(GraphBuilder &g, Value values, GraphExtent count,
+                    bool largest) {
+  Value all = count.isStatic() ? g.ints({count.size}) : count.value;
   return g
-      .create("TopK", {values, count}, {getElement(values), g.b.getI64Type()},
-              {g.attr("axis", 0), g.attr("largest", largest)})
+      .create("TopK", {values, all}, {getElement(values), g.b.getI64Type()},
+              {g.attr("axis", -1), g.attr("largest", largest)})
       ->getResult(1);
+}
+
+namespace {
+/// Axes of slots: [tokens, slots], or [sequences, tokens, slots].
+struct QueueAxes {
+  GraphBuilder &g;
+  CapacityOp op;
+  SmallVector<GraphExtent> extents;
+
+  QueueAxes(GraphBuilder &g, CapacityOp op) : g(g), op(op) {
+    for (int64_t i = 0; i < op.getIds().getType().getRank(); ++i)
+      extents.push_back(g.extent(op.getIds(), i));
+  }
+  GraphExtent getTokens() const { return extents[extents.size() - 2]; }
+  GraphExtent getSlots() const { return extents.back(); }
+  bool byChoice() { return op.getOrder() == QueueOrder::Choice; }
+
+  /// Tokens and slots swapped.
+  Value transpose(Value slots);
+  /// The tokens of slots in another order.
+  Value permute(Value slots, Value order);
+  /// Slots in the order of their queues, [(sequences,) queue, 1], and back.
+  Value toQueue(Value slots);
+  Value fromQueue(Value queue);
+};
+} // namespace
+
+Value QueueAxes::transpose(Value slots) {
+  SmallVector<int64_t> order = {1, 0};
+  if (op.hasSequences())
+    order = {0, 2, 1};
+  return g.op("Transpose", {slots},
+              g.b.getNamedAttr("perm", g.b.getDenseI64ArrayAttr(order)));
+}
+
+Value QueueAxes::permute(Value slots, Value order) {
+  if (!op.hasSequences())
+    return g.gather(slots, order);
+  Value index = g.expand(g.unsqueeze(order, {2}), extents);
+  return g.op("GatherElements", {slots, index}, {g.attr("axis", 1)});
+}
+
+Value QueueAxes::toQueue(Value slots) {
+  if (byChoice())
+    slots = transpose(slots);
+  if (!op.hasSequences())
+    return g.reshape(slots, {-1, 1});
+  // The length is a product: -1 cannot stand for it where there are no
+  // sequences.
+  Value length =
+      g.op("Mul", {asScalar(g, getTokens()), asScalar(g, getSlots())});
+  return g.reshape(slots, {extents[0], g.unsqueeze(length, {0}), 1});
+}
+
+Value QueueAxes::fromQueue(Value queue) {
+  SmallVector<GraphExtent> shape(extents);
+  if (byChoice())
+    std::swap(shape[shape.size() - 1], shape[shape.size() - 2]);
+  Value slots = g.reshape(queue, shape);
+  return byChoice() ? transpose(slots) : slots;
 }
 
 /// The places of an expert, a scalar of i64. More than there are slots are as
@@ -50,9 +111,9 @@ static Value placesOf(GraphBuilder &g, CapacityOp op, Value tokens,
 
 SmallVector<Value> moe::decomposeCapacity(GraphBuilder &g, CapacityOp op) {
   Type i64 = g.b.getI64Type(), i1 = g.b.getI1Type();
-  GraphExtent tokens = g.extent(op.getIds(), 0);
-  GraphExtent slots = g.extent(op.getIds(), 1);
-  Value places = placesOf(g, op, asScalar(g, tokens), asScalar(g, slots));
+  QueueAxes axes(g, op);
+  Value places = placesOf(g, op, asScalar(g, axes.getTokens()),
+                          asScalar(g, axes.getSlots()));
 
   // Ids are looked up in a table of the legal ones, so that others end the run;
   // it would count negative numbers from the end.
@@ -67,28 +128,24 @@ SmallVector<Value> moe::decomposeCapacity(GraphBuilder &g, CapacityOp op) {
   if (op.getPriority() == Priority::Prob) {
     Value scores = op.getScores();
     if (!scores)
-      scores = g.gather(op.getWeights(), g.integer(0), 1);
-    Value order = sorted(g, scores, /*largest=*/true);
-    back = sorted(g, order, /*largest=*/false);
-    ids = g.gather(ids, order);
+      scores =
+          g.gather(op.getWeights(), g.integer(0), op.hasSequences() ? 2 : 1);
+    Value order = sorted(g, scores, axes.getTokens(), /*largest=*/true);
+    back = sorted(g, order, axes.getTokens(), /*largest=*/false);
+    ids = axes.permute(ids, order);
   }
-  bool byChoice = op.getOrder() == QueueOrder::Choice;
-  auto transpose = [&](Value matrix) {
-    return g.op("Transpose", {matrix},
-                g.b.getNamedAttr("perm", g.b.getDenseI64ArrayAttr({1, 0})));
-  };
-  Value queue = g.reshape(byChoice ? transpose(ids) : ids, {-1, 1});
+  Value queue = axes.toQueue(ids);
   Value numbers = g.ints(llvm::to_vector(llvm::seq<int64_t>(0, experts)));
   Value picks = g.cast(g.op("Equal", {queue, numbers}, {}, i1), i64);
   // 1 is the first place; slots without an expert have 0.
-  Value seen = g.op("CumSum", {picks, g.integer(0)});
-  Value place = g.sum(g.op("Mul", {picks, seen}), 1);
+  int64_t along = op.hasSequences();
+  Value seen = g.op("CumSum", {picks, g.integer(along)});
+  Value place = g.sum(g.op("Mul", {picks, seen}), along + 1);
   Value kept = g.op("And", {g.op("Greater", {place, g.integer(0)}, {}, i1),
                             g.op("LessOrEqual", {place, places}, {}, i1)});
-  kept = byChoice ? transpose(g.reshape(kept, {slots, tokens}))
-                  : g.reshape(kept, {tokens, slots});
+  kept = axes.fromQueue(kept);
   if (back)
-    kept = g.gather(kept, back);
+    kept = axes.permute(kept, back);
   Type i32 = g.b.getI32Type(), element = getElement(op.getWeights());
   return {
       g.op("Where", {kept, op.getIds(), g.integer(-1, i32)}, {}, i32),

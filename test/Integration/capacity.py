@@ -3,9 +3,10 @@
 
 usage: capacity.py [--bin FOLDER] [-v] [GROUP...]
 
-Groups: cases (all settings of moe.capacity), laws (the invariants I-13, I-14,
-I-15 and I-18 of the results themselves), nllb (the routing of NLLB-MoE in its
-12 modes, I-17), errors (what must end with an error).
+Groups: cases (all settings of moe.capacity), sequences (the same with queues of
+their own for each sequence), laws (the invariants I-13, I-14, I-15 and I-18 of
+the results themselves), nllb (the routing of NLLB-MoE in its 12 modes, I-17),
+errors (what must end with an error).
 
 Results are compared bit by bit, also those of the same function as a graph of
 ONNX operators (moe-decompose) in ONNX Runtime.
@@ -53,7 +54,11 @@ class Setting:
 
 
 def drop(setting, ids, weights, scores):
-    """Lets slots queue up expert by expert."""
+    """Lets slots queue up expert by expert, sequence by sequence."""
+    if ids.ndim == 3:
+        parts = [drop(setting, *arrays) for arrays in zip(ids, weights, scores)]
+        return tuple(np.stack([part[i] for part in parts]) if parts else empty
+                     for i, empty in enumerate((ids, weights)))
     tokens, k = ids.shape
     line = np.arange(tokens)
     if setting.priority == "prob":
@@ -130,16 +135,18 @@ GROWING = [Setting(f"c{c}_{priority}_{order}", "absolute", c, order, priority)
            for c in range(0, 12, 2)]
 
 
-def function_of(tools, name, settings, k, extent=None):
-    """`extent` is that of the slots in the types, `k` by default."""
+def function_of(tools, name, settings, k, extent=None, tokens="?"):
+    """`extent` is that of the slots in the types, `k` by default; `tokens` what
+    is in front of it ("?x?": sequences and tokens)."""
     extent = k if extent is None else extent
-    inputs = {"ids": f"tensor<?x{extent}xi32>",
-              "f32": f"tensor<?x{extent}xf32>",
-              "f64": f"tensor<?x{extent}xf64>", "scores": "tensor<?xf32>"}
+    inputs = {"ids": f"tensor<{tokens}x{extent}xi32>",
+              "f32": f"tensor<{tokens}x{extent}xf32>",
+              "f64": f"tensor<{tokens}x{extent}xf64>",
+              "scores": f"tensor<{tokens}xf32>"}
     lines, outputs = [], {}
     for s in settings:
         weights = inputs[s.element]
-        scores = " scores(%scores : tensor<?xf32>)" if s.scored else ""
+        scores = f" scores(%scores : {inputs['scores']})" if s.scored else ""
         lines.append(f"%{s.name}_ids, %{s.name}_weights = moe.capacity %ids, "
                      f"%{s.element}{scores} {s.mlir()} : {inputs['ids']}, "
                      f"{weights} -> {inputs['ids']}, {weights}")
@@ -221,6 +228,47 @@ def check_cases(tools, report):
         for what, arrays in sets_of(k).items() if graph else ():
             check_values(report, graph, SETTINGS, arrays,
                          f"k = {k}, {what} in ONNX Runtime")
+
+
+def check_sequences(tools, report):
+    def split(arrays, count):
+        return {name: array.reshape((count, len(array) // max(count, 1))
+                                    + array.shape[1:])
+                for name, array in arrays.items()}
+
+    for k in (1, 2):
+        function = function_of(tools, f"sequences{k}", SETTINGS, k,
+                               tokens="?x?")
+        graph = None
+        with report.check(f"sequences, k = {k}: compiles"):
+            function.compile()
+        with report.check(f"sequences, k = {k}: is written as ONNX"):
+            graph = function.export()
+        sets = {"seven": split(inputs_of(133, k, 41), 7),
+                "one": split(inputs_of(40, k, 42), 1),
+                "none": {name: array.reshape((0, 5) + array.shape[1:])
+                         for name, array in inputs_of(0, k, 43).items()},
+                "without tokens": {
+                    name: array.reshape((3, 0) + array.shape[1:])
+                    for name, array in inputs_of(0, k, 43).items()},
+                "one token each": split(inputs_of(9, k, 44), 9),
+                "gaps and ties": split(inputs_of(90, k, 45, gaps=True,
+                                                 ties=True), 3)}
+        for what, arrays in sets.items():
+            what = f"sequences, k = {k}, {what}"
+            check_values(report, function.run, SETTINGS, arrays, what)
+            if graph:
+                check_values(report, graph, SETTINGS, arrays,
+                             what + " in ONNX Runtime")
+        with report.check(f"sequences, k = {k}: they matter"):
+            arrays = sets["seven"]
+            flat = {name: array.reshape((-1,) + array.shape[2:])
+                    for name, array in arrays.items()}
+            s = next(s for s in SETTINGS if s.name == "few")
+            apart = drop(s, arrays["ids"], arrays["f32"], arrays["scores"])[0]
+            both = drop(s, flat["ids"], flat["f32"], flat["scores"])[0]
+            if (apart.ravel() == both.ravel()).all():
+                raise Failure("the same is dropped in one queue")
 
 
 # --- laws -------------------------------------------------------------------
@@ -430,7 +478,7 @@ def main():
     parser.add_argument("--bin", default=os.path.join(
         os.environ.get("MOE_BUILD", os.path.join(ROOT, "build")), "bin"))
     parser.add_argument("-v", "--verbose", action="store_true")
-    groups = {"cases": check_cases, "laws": check_laws, "nllb": check_nllb,
+    groups = {"cases": check_cases, "sequences": check_sequences, "laws": check_laws, "nllb": check_nllb,
               "errors": check_errors}
     parser.add_argument("groups", nargs="*", metavar="GROUP",
                         help="all by default: " + ", ".join(groups))

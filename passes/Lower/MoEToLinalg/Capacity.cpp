@@ -49,84 +49,135 @@ static Value placesOf(FunctionLowering &l, ir::CapacityOp op,
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), ceil);
 }
 
-static LogicalResult lowerCapacity(FunctionLowering &l, Operation *op) {
-  auto capacity = cast<ir::CapacityOp>(op);
-  OpBuilder &b = l.b;
-  Location loc = l.loc();
-  OpFoldResult tokens = l.dim(capacity.getIds(), 0);
-  OpFoldResult slots = l.dim(capacity.getIds(), 1);
-  OpFoldResult experts = l.index(capacity.getNumExperts());
+namespace {
+/// Lets slots queue up.
+class CapacityLowering {
+public:
+  CapacityLowering(FunctionLowering &l, ir::CapacityOp op) : l(l), op(op) {}
+  void run();
+
+private:
+  Extents checkExtents();
+  /// All queues of one sequence: `at` is its index, empty without sequences.
+  void walk(ValueRange at);
+  /// The tokens of a sequence by priority, in the row of `order` that is
+  /// returned; null: as they are.
+  Value sortTokens(ValueRange at);
+
+  FunctionLowering &l;
+  ir::CapacityOp op;
+  OpFoldResult tokens, slots, experts;
+  Value places, ids, weights, scores, keptIds, keptWeights, seen, order;
+};
+} // namespace
+
+/// A row of a buffer behind the index of a sequence.
+static Row rowAt(FunctionLowering &l, Value buffer, ValueRange at,
+                 ValueRange more) {
+  SmallVector<Value> all(at);
+  llvm::append_range(all, more);
+  return Row{l, buffer, all};
+}
+
+/// The extents of the results. Those of operands are checked.
+Extents CapacityLowering::checkExtents() {
+  int64_t rank = op.getIds().getType().getRank();
+  tokens = l.dim(op.getIds(), rank - 2);
+  slots = l.dim(op.getIds(), rank - 1);
+  experts = l.index(op.getNumExperts());
   l.check(l.compare(CmpIPredicate::sgt, slots, l.index(0)),
           "tokens have no slots");
-  checkExpertIds(l, capacity.getIds(), experts,
-                 "an id is out of range; [-1, " +
-                     Twine(capacity.getNumExperts()) + ") is accepted");
-  l.checkEqual(l.dim(capacity.getWeights(), 0), tokens,
-               "weights have another number of tokens than ids");
-  l.checkEqual(l.dim(capacity.getWeights(), 1), slots,
-               "weights have another number of slots than ids");
-  if (capacity.getScores())
-    l.checkEqual(l.dim(capacity.getScores(), 0), tokens,
-                 "scores have another number of tokens than ids");
-  Extents shape = l.bindDims(capacity.getKeptIds(), {tokens, slots});
-  Value places = placesOf(l, capacity, tokens, slots);
-
-  Value ids = l.readable(l.tensor(capacity.getIds()));
-  Value weights = l.readable(l.tensor(capacity.getWeights()));
-  Type i32 = b.getI32Type(), element = elementOf(weights);
-  Value keptIds = l.allocate(shape, i32);
-  Value keptWeights = l.allocate(shape, element);
-  Row seen{l, l.allocate({experts}, b.getIndexType()), {}};
-  Value zero = l.value(l.index(0)), one = l.value(l.index(1));
-  forElements(l, experts, [&](Value e) { seen.store(e, zero); });
-
-  // The tokens in the order of their priority; null: as they are.
-  Value order, half;
-  if (capacity.getPriority() == ir::Priority::Prob) {
-    order = l.allocate({l.index(2), tokens}, b.getIndexType());
-    Value scores;
-    if (capacity.getScores())
-      scores = l.readable(l.tensor(capacity.getScores()));
-    auto score = [&](Value t) {
-      return scores ? Row{l, scores, {}}.load(t)
-                    : Row{l, weights, {t}}.load(zero);
-    };
-    half = sortNumbers(l, order, l.value(tokens), [&](Value i, Value j) {
-      return comesBefore(b, loc, score(i), score(j), /*largest=*/true,
-                         /*isUnsigned=*/false, /*nanFirst=*/true);
-    });
+  checkExpertIds(l, op.getIds(), experts,
+                 "an id is out of range; [-1, " + Twine(op.getNumExperts()) +
+                     ") is accepted");
+  Extents shape = l.dims(op.getIds());
+  StringRef meanings[] = {"sequences", "tokens", "slots"};
+  for (int64_t i = 0; i < rank; ++i) {
+    StringRef meaning = meanings[3 - rank + i];
+    l.checkEqual(l.dim(op.getWeights(), i), shape[i],
+                 "weights have another number of " + meaning + " than ids");
+    if (op.getScores() && i + 1 < rank)
+      l.checkEqual(l.dim(op.getScores(), i), shape[i],
+                   "scores have another number of " + meaning + " than ids");
   }
+  return l.bindDims(op.getKeptIds(), shape);
+}
+
+Value CapacityLowering::sortTokens(ValueRange at) {
+  Value zero = l.value(l.index(0));
+  auto score = [&](Value t) {
+    return scores ? rowAt(l, scores, at, {}).load(t)
+                  : rowAt(l, weights, at, {t}).load(zero);
+  };
+  return sortNumbers(l, order, l.value(tokens), [&](Value i, Value j) {
+    return comesBefore(l.b, l.loc(), score(i), score(j), /*largest=*/true,
+                       /*isUnsigned=*/false, /*nanFirst=*/true);
+  });
+}
+
+void CapacityLowering::walk(ValueRange at) {
+  OpBuilder &b = l.b;
+  Location loc = l.loc();
+  Value zero = l.value(l.index(0)), one = l.value(l.index(1));
+  Row count{l, seen, {}};
+  forElements(l, experts, [&](Value e) { count.store(e, zero); });
+  Value sorted;
+  if (order)
+    sorted = sortTokens(at);
 
   Value none = l.constant(b.getI32IntegerAttr(-1));
-  Value noWeight = l.scalar(element, 0);
+  Value noWeight = l.scalar(elementOf(weights), 0);
   Value no = l.constant(b.getBoolAttr(false));
-  bool byChoice = capacity.getOrder() == ir::QueueOrder::Choice;
+  bool byChoice = op.getOrder() == ir::QueueOrder::Choice;
   SmallVector<OpFoldResult> loops{tokens, slots};
   if (byChoice)
     std::swap(loops[0], loops[1]);
-  l.forEach(loops, [&](ValueRange at) {
-    Value t = at[byChoice], j = at[!byChoice];
-    if (order)
-      t = memref::LoadOp::create(b, loc, order, ValueRange{half, t});
-    Value id = Row{l, ids, {t}}.load(j);
+  l.forEach(loops, [&](ValueRange slot) {
+    Value t = slot[byChoice], j = slot[!byChoice];
+    if (sorted)
+      t = memref::LoadOp::create(b, loc, order, ValueRange{sorted, t});
+    Value id = rowAt(l, ids, at, {t}).load(j);
     Value there = arith::CmpIOp::create(b, loc, CmpIPredicate::sgt, id, none);
     Value kept = ifElse(
         l, there, b.getI1Type(),
         [&]() -> SmallVector<Value> {
           Value e = arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
-          Value place = seen.load(e);
-          seen.store(e, arith::AddIOp::create(b, loc, place, one));
+          Value place = count.load(e);
+          count.store(e, arith::AddIOp::create(b, loc, place, one));
           return {l.compare(CmpIPredicate::slt, place, places)};
         },
         [&]() -> SmallVector<Value> { return {no}; })[0];
-    Value weight = Row{l, weights, {t}}.load(j);
-    Row{l, keptIds, {t}}.store(j,
-                               arith::SelectOp::create(b, loc, kept, id, none));
-    Row{l, keptWeights, {t}}.store(
-        j, arith::SelectOp::create(b, loc, kept, weight, noWeight));
+    Value weight = rowAt(l, weights, at, {t}).load(j);
+    rowAt(l, keptIds, at, {t})
+        .store(j, arith::SelectOp::create(b, loc, kept, id, none));
+    rowAt(l, keptWeights, at, {t})
+        .store(j, arith::SelectOp::create(b, loc, kept, weight, noWeight));
   });
-  l.set(capacity.getKeptIds(), l.finished(keptIds));
-  l.set(capacity.getKeptWeights(), l.finished(keptWeights));
+}
+
+void CapacityLowering::run() {
+  Extents shape = checkExtents();
+  places = placesOf(l, op, tokens, slots);
+  ids = l.readable(l.tensor(op.getIds()));
+  weights = l.readable(l.tensor(op.getWeights()));
+  keptIds = l.allocate(shape, l.b.getI32Type());
+  keptWeights = l.allocate(shape, elementOf(weights));
+  seen = l.allocate({experts}, l.b.getIndexType());
+  if (op.getPriority() == ir::Priority::Prob) {
+    order = l.allocate({l.index(2), tokens}, l.b.getIndexType());
+    if (op.getScores())
+      scores = l.readable(l.tensor(op.getScores()));
+  }
+  if (op.hasSequences())
+    l.forEach({shape[0]}, [&](ValueRange at) { walk(at); });
+  else
+    walk({});
+  l.set(op.getKeptIds(), l.finished(keptIds));
+  l.set(op.getKeptWeights(), l.finished(keptWeights));
+}
+
+static LogicalResult lowerCapacity(FunctionLowering &l, Operation *op) {
+  CapacityLowering(l, cast<ir::CapacityOp>(op)).run();
   return success();
 }
 

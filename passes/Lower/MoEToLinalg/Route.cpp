@@ -100,16 +100,17 @@ struct Route {
 
 } // namespace
 
-/// Whether all of `ids`, of a buffer of i32, are in [-1, experts).
-static Value areLegal(FunctionLowering &l, Value ids, OpFoldResult rows,
-                      OpFoldResult columns, OpFoldResult experts) {
+/// Whether all of `ids`, a tensor of i32, are in [-1, experts).
+static Value areLegal(FunctionLowering &l, Value ids, const Extents &shape,
+                      OpFoldResult experts) {
   OpBuilder &b = l.b;
   Type i32 = b.getI32Type();
   Value limit = arith::IndexCastOp::create(b, l.loc(), i32, l.value(experts));
   Value least = l.constant(b.getI32IntegerAttr(-1));
-  AffineMap identity = AffineMap::getMultiDimIdentityMap(2, b.getContext());
+  AffineMap identity =
+      AffineMap::getMultiDimIdentityMap(shape.size(), b.getContext());
   Value all = l.reduce(
-      {rows, columns}, {true, true},
+      shape, SmallVector<bool>(shape.size(), true),
       l.filled({}, l.constant(b.getBoolAttr(true))), ids, identity,
       [&](OpBuilder &nested, Location at, ValueRange in, Value accumulator) {
         Value above =
@@ -124,9 +125,7 @@ static Value areLegal(FunctionLowering &l, Value ids, OpFoldResult rows,
 
 void lower::checkExpertIds(FunctionLowering &l, Value onnxIds,
                            OpFoldResult experts, const Twine &message) {
-  l.check(areLegal(l, l.tensor(onnxIds), l.dim(onnxIds, 0), l.dim(onnxIds, 1),
-                   experts),
-          message);
+  l.check(areLegal(l, l.tensor(onnxIds), l.dims(onnxIds), experts), message);
 }
 
 void Route::checkOperands() {

@@ -95,3 +95,16 @@ func.func @switch_constant(%x: tensor<?x?xf32> {onnx.dims = ["t", "b"]}) -> tens
   }
   return %y : tensor<?x?xf32>
 }
+
+// -----
+
+// Any operand tells what is known of sequences and their tokens.
+// CHECK-LABEL: func.func @sequences
+func.func @sequences(%i: tensor<?x?x2xi32> {onnx.dims = ["b", "t", ""]}, %w: tensor<?x?x?xf32>,
+                     %s: tensor<?x5xf32>) -> (tensor<?x?x?xi32>, tensor<?x?x?xf32>) {
+  // CHECK: moe.capacity{{.*}} -> tensor<?x5x2xi32>, tensor<?x5x2xf32>
+  %a, %b = moe.capacity %i, %w scores(%s : tensor<?x5xf32>)
+      {num_experts = 8, mode = #moe.capacity_mode<fraction>, value = 1.0, priority = #moe.priority<prob>}
+      : tensor<?x?x2xi32>, tensor<?x?x?xf32> -> tensor<?x?x?xi32>, tensor<?x?x?xf32>
+  return %a, %b : tensor<?x?x?xi32>, tensor<?x?x?xf32>
+}

@@ -163,3 +163,41 @@ func.func @f(%i: tensor<5x2xi32>, %w: tensor<5x2xf32>) {
       : tensor<5x2xi32>, tensor<5x2xf32> -> tensor<5x2xi32>, tensor<5x2xf32>
   return
 }
+
+// -----
+
+func.func @f(%i: tensor<3x5x2xi32>, %w: tensor<5x2xf32>) -> (tensor<3x5x2xi32>, tensor<5x2xf32>) {
+  // expected-error @below {{has 'weights' of type 'tensor<5x2xf32>'; rank 3 is accepted with 'ids' of type 'tensor<3x5x2xi32>'}}
+  %a, %b = moe.capacity %i, %w {num_experts = 4, mode = #moe.capacity_mode<absolute>, value = 2.0}
+      : tensor<3x5x2xi32>, tensor<5x2xf32> -> tensor<3x5x2xi32>, tensor<5x2xf32>
+  return %a, %b : tensor<3x5x2xi32>, tensor<5x2xf32>
+}
+
+// -----
+
+func.func @f(%i: tensor<3x5x2xi32>, %w: tensor<3x5x2xf32>, %s: tensor<5xf32>) -> (tensor<3x5x2xi32>, tensor<3x5x2xf32>) {
+  // expected-error @below {{has 'scores' of type 'tensor<5xf32>'; rank 2 is accepted with 'ids' of type 'tensor<3x5x2xi32>'}}
+  %a, %b = moe.capacity %i, %w scores(%s : tensor<5xf32>)
+      {num_experts = 4, mode = #moe.capacity_mode<absolute>, value = 2.0, priority = #moe.priority<prob>}
+      : tensor<3x5x2xi32>, tensor<3x5x2xf32> -> tensor<3x5x2xi32>, tensor<3x5x2xf32>
+  return %a, %b : tensor<3x5x2xi32>, tensor<3x5x2xf32>
+}
+
+// -----
+
+func.func @f(%i: tensor<3x5x2xi32>, %w: tensor<4x5x2xf32>) -> (tensor<3x5x2xi32>, tensor<3x5x2xf32>) {
+  // expected-error @below {{'weights' of type 'tensor<4x5x2xf32>' has extent 4 in dimension 0; 3 is accepted (sequences of 'ids')}}
+  %a, %b = moe.capacity %i, %w {num_experts = 4, mode = #moe.capacity_mode<absolute>, value = 2.0}
+      : tensor<3x5x2xi32>, tensor<4x5x2xf32> -> tensor<3x5x2xi32>, tensor<3x5x2xf32>
+  return %a, %b : tensor<3x5x2xi32>, tensor<3x5x2xf32>
+}
+
+// -----
+
+func.func @f(%i: tensor<3x5x2xi32>, %w: tensor<3x5x2xf32>, %s: tensor<3x6xf32>) -> (tensor<3x5x2xi32>, tensor<3x5x2xf32>) {
+  // expected-error @below {{'scores' of type 'tensor<3x6xf32>' has extent 6 in dimension 1; 5 is accepted (tokens of 'ids')}}
+  %a, %b = moe.capacity %i, %w scores(%s : tensor<3x6xf32>)
+      {num_experts = 4, mode = #moe.capacity_mode<absolute>, value = 2.0, priority = #moe.priority<prob>}
+      : tensor<3x5x2xi32>, tensor<3x5x2xf32> -> tensor<3x5x2xi32>, tensor<3x5x2xf32>
+  return %a, %b : tensor<3x5x2xi32>, tensor<3x5x2xf32>
+}
