@@ -740,15 +740,17 @@ static Value getShapeOf(RewriterBase &b, NodeBuilder &nodes, Value like,
 
 /// Compares the nodes behind a layer with what takes their place, if checks are
 /// on: ids, weights and tokens are drawn.
-static bool check(Value like, Value result, Value made, Refusal &refusal) {
-  SmallVector<RaiseCut> cuts;
+static bool check(Value like, Value result, Value made,
+                  ArrayRef<RaiseCut> given, Refusal &refusal) {
+  SmallVector<RaiseCut> cuts(given);
   DimContext dims;
   auto cut = [&](Value value, int64_t bound) {
     if (value && !isConstantValue(value))
       cuts.push_back(
           {View::of(value, dims, {}, /*throughCasts=*/true).getBase(), bound});
   };
-  if (auto layer = made.getDefiningOp<ir::ExpertsOp>()) {
+  if (auto layer = made.getDefiningOp<ir::ExpertsOp>();
+      layer && given.empty()) {
     cut(layer.getX(), 0);
     cut(layer.getIds(), layer.getNumLogical());
     cut(layer.getWeights(), 0);
@@ -761,7 +763,8 @@ static bool check(Value like, Value result, Value made, Refusal &refusal) {
 }
 
 bool moe::replaceWithExperts(RewriterBase &rewriter, Value like, Value result,
-                             ArrayRef<Value> sources, Refusal &refusal) {
+                             ArrayRef<Value> sources, Refusal &refusal,
+                             ArrayRef<RaiseCut> cuts) {
   Value layer = result;
   auto type = cast<RankedTensorType>(like.getType());
   auto made = cast<RankedTensorType>(result.getType());
@@ -787,7 +790,7 @@ bool moe::replaceWithExperts(RewriterBase &rewriter, Value like, Value result,
         "onnx.Reshape", {result, shape}, type,
         rewriter.getNamedAttr("allowzero", rewriter.getI64IntegerAttr(1)));
   }
-  if (!check(like, result, layer, refusal))
+  if (!check(like, result, layer, cuts, refusal))
     return false;
   Operation *from = like.getDefiningOp(), *to = result.getDefiningOp();
   if (from && from->getNumResults() == 1)

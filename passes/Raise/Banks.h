@@ -10,6 +10,7 @@
 #define MOE_PASSES_RAISE_BANKS_H
 
 #include "passes/Raise/FeedForward.h"
+#include "passes/Raise/RaiseCheck.h"
 
 namespace mlir {
 class RewriterBase;
@@ -89,10 +90,12 @@ mlir::Value buildExperts(mlir::OpBuilder &b, mlir::Location loc,
 /// [tokens, H'], by it. Where `like` has several extents that are not static,
 /// one of `sources` must be known to have the same ones in front of the last.
 /// False with a refusal if none has, or if checks are on and find that the two
-/// differ (RaiseCheck.h).
+/// differ (RaiseCheck.h). These cut both at `cuts`, or where there are none at
+/// the tokens, ids and weights of the layer.
 bool replaceWithExperts(mlir::RewriterBase &rewriter, mlir::Value like,
                         mlir::Value result, llvm::ArrayRef<mlir::Value> sources,
-                        Refusal &refusal);
+                        Refusal &refusal,
+                        llvm::ArrayRef<RaiseCut> cuts = {});
 
 } // namespace moe
 

@@ -16,8 +16,9 @@ using namespace moe;
 
 /// In the order in which they are tried: a form comes before those that would
 /// take a part of it for a layer.
-static constexpr std::initializer_list<RaiseFamily> families = {raiseLoops,
-                                                                raiseSorted};
+static constexpr std::initializer_list<RaiseFamily> families = {
+    raiseLoops, raiseSorted, raiseExpertsWithCapacity, raiseExpertsThatChoose,
+    raiseSoftExperts};
 
 void RaiseContext::noteMissed(Operation *anchor, const Refusal &refusal) {
   Refusal kept = refusal;

@@ -68,6 +68,13 @@ void raiseLoops(mlir::func::FuncOp func, RaiseContext &context);
 /// Rows sorted by expert and cut into groups (ExpertsSorted.cpp).
 void raiseSorted(mlir::func::FuncOp func, RaiseContext &context);
 
+/// A fixed number of places for each expert (GShard, V-MoE, Tutel).
+void raiseExpertsWithCapacity(mlir::func::FuncOp func, RaiseContext &context);
+/// Experts that choose their tokens.
+void raiseExpertsThatChoose(mlir::func::FuncOp func, RaiseContext &context);
+/// Experts whose rows are mixtures of tokens (SoftMoE).
+void raiseSoftExperts(mlir::func::FuncOp func, RaiseContext &context);
+
 } // namespace moe
 
 #endif // MOE_PASSES_RAISE_RAISEEXPERTS_H
