@@ -149,6 +149,7 @@ def integration_scripts(options):
         ("experts", ["experts.py"]),
         ("kernels of experts", ["kernels.py"]),
         ("dense layers", ["dense.py"]),
+        ("error bounds of elementary functions", ["elementary.py"]),
         ("concurrent callers",
          ["concurrency.py",
           os.path.join(SMALL, "mixtral") + "=1,5,24",
