@@ -4,6 +4,7 @@
 
 #include "dialects/MoE/MoEDialect.h"
 #include "dialects/ONNX/ONNXDialect.h"
+#include "dialects/Rt/RtDialect.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassRegistry.h"

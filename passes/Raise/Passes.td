@@ -66,6 +66,39 @@ def RaiseExperts : Pass<"moe-raise-experts", "::mlir::func::FuncOp"> {
     weights are whatever values the graph has; `moe-raise-routers` is about
     where they come from.
 
+    | form | what it is known by |
+    |---|---|
+    | gathered weights | products (MatMul, Einsum, Gemm) with `bank[ids]`; tokens are repeated for their slots (Expand, Tile, Gather with i / k, or broadcast), or have one slot, or share an id |
+    | dense | products with all of a bank for all tokens, summed with gates over the experts; gates scattered into zeros give ids and weights, others are weights of all experts |
+    | scaled inputs | the same with gates that scale what goes in (`scale_at = input`), if experts are proven to give 0 for zeros |
+    | masked sum | f_0(x) * g[:, 0] + f_1(x) * g[:, 1] + .., each with products of its own; x * g[:, i] is an expert that copies |
+    | stack | Concat of all experts' results, of which GatherElements picks some or gates sum all |
+
+    ```mlir
+    %rows = onnx.Unsqueeze(%x, %one) : (tensor<?x64xf32>, tensor<1xi64>) -> tensor<?x1x64xf32>
+    %both = onnx.Expand(%rows, %two) : (tensor<?x1x64xf32>, tensor<3xi64>) -> tensor<?x2x64xf32>
+    %w1 = onnx.Gather(%up, %ids) : (tensor<8x64x32xf32>, tensor<?x2xi64>) -> tensor<?x2x64x32xf32>
+    %h = onnx.Einsum(%both, %w1) {equation = "nkh,nkhf->nkf"} : (tensor<?x2x64xf32>, tensor<?x2x64x32xf32>) -> tensor<?x2x32xf32>
+    %a = onnx.Relu(%h) : (tensor<?x2x32xf32>) -> tensor<?x2x32xf32>
+    %w2 = onnx.Gather(%down, %ids) : (tensor<8x32x64xf32>, tensor<?x2xi64>) -> tensor<?x2x32x64xf32>
+    %o = onnx.Einsum(%a, %w2) {equation = "nkf,nkfh->nkh"} : (tensor<?x2x32xf32>, tensor<?x2x32x64xf32>) -> tensor<?x2x64xf32>
+    %y = onnx.Einsum(%weights, %o) {equation = "nk,nkh->nh"} : (tensor<?x2xf32>, tensor<?x2x64xf32>) -> tensor<?x64xf32>
+    ```
+    becomes
+    ```mlir
+    %narrow = onnx.Cast(%ids) {to = 6 : i64} : (tensor<?x2xi64>) -> tensor<?x2xi32>
+    %y = moe.experts %x route(%narrow, %weights : tensor<?x2xi32>, tensor<?x2xf32>)
+        gate(%up : tensor<8x64x32xf32>) down(%down : tensor<8x32x64xf32>)
+        {layout = #moe.layout<io>} : tensor<?x64xf32> -> tensor<?x64xf32> {
+    ^bb0(%h: tensor<f32>):
+      %a = onnx.Relu(%h) : (tensor<f32>) -> tensor<f32>
+      moe.yield %a : tensor<f32>
+    }
+    ```
+
+    Ids may be any values of the graph: negative ones, which count from the end
+    in ONNX, are made positive unless that is known not to happen.
+
     Types and extents must be inferred (`onnx-infer-shapes`). All is proven from
     the structure of the graph, its constants and the names of extents; names of
     nodes and values are not looked at. What looks like a layer of experts and

@@ -75,6 +75,12 @@ void raiseExpertsThatChoose(mlir::func::FuncOp func, RaiseContext &context);
 /// Experts whose rows are mixtures of tokens (SoftMoE).
 void raiseSoftExperts(mlir::func::FuncOp func, RaiseContext &context);
 
+/// Products with a bank of all experts: gathered by ids, or dense.
+void raiseBanks(mlir::func::FuncOp func, RaiseContext &context);
+
+/// Experts with products of their own that all run on all tokens.
+void raiseParallel(mlir::func::FuncOp func, RaiseContext &context);
+
 } // namespace moe
 
 #endif // MOE_PASSES_RAISE_RAISEEXPERTS_H
