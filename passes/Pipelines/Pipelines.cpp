@@ -39,6 +39,8 @@ std::optional<moe::Phase> moe::parsePhase(llvm::StringRef name) {
 static void buildRaisers(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createRaiseContrib());
   manager.addNestedPass<func::FuncOp>(createRaiseRouters());
+  // Forms of experts are told by extents, also those of what is new.
+  manager.addNestedPass<func::FuncOp>(createInferShapes());
   manager.addNestedPass<func::FuncOp>(createRaiseExperts());
 }
 
