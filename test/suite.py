@@ -160,6 +160,7 @@ def integration_scripts(options):
          ["../../docs/generate_supported_ops.py", "--check"]),
         ("routers", ["routing.py"]),
         ("experts with a capacity", ["capacity.py"]),
+        ("forms of experts", ["raise_experts.py"]),
         ("isolation", ["isolation.py", os.path.join(SMALL, "mixtral")]),
     ]
     if os.path.isdir(CORPUS):

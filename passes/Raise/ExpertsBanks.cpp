@@ -423,6 +423,10 @@ Value BankLayer::spreadIds(const SlotValue &given, Operation *at) {
   NodeBuilder nodes(b, loc);
   if (slots.isSummed())
     return {};
+  if (areFromHits(given.value)) {
+    refuse(at, "this is one expert of a loop over those that were hit");
+    return {};
+  }
   // The ids' tokens are the outermost axes of the tokens.
   auto ids = cast<RankedTensorType>(given.value.getType());
   auto tokens = cast<RankedTensorType>(rows.tokens.getType());

@@ -53,6 +53,21 @@ bool moe::areDistinct(Value ids) {
   return isa<ir::RouteOp>(op);
 }
 
+bool moe::areFromHits(Value ids) {
+  for (unsigned steps = 0; steps < 64; ++steps) {
+    Operation *op = match::strip(ids).getDefiningOp();
+    if (!op)
+      return false;
+    StringRef name = op->getName().getStringRef();
+    if (name == "onnx.NonZero")
+      return true;
+    if (!movesElements(name) && name != "onnx.Cast")
+      return false;
+    ids = op->getOperand(0);
+  }
+  return false;
+}
+
 bool moe::isNonNegative(Value ids) {
   for (unsigned steps = 0; steps < 64; ++steps) {
     ids = match::strip(ids);

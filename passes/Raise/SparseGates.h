@@ -68,6 +68,10 @@ mlir::Value makeShape(mlir::OpBuilder &b, mlir::Location loc, mlir::Value of);
 /// Whether the ids of a token (along the last axis) differ.
 bool areDistinct(mlir::Value ids);
 
+/// Whether ids are taken from the indices of a NonZero: the experts of a loop
+/// over those that were hit.
+bool areFromHits(mlir::Value ids);
+
 /// Whether no element of an integer tensor is negative.
 bool isNonNegative(mlir::Value ids);
 
