@@ -44,6 +44,8 @@ struct Contribution {
   Value updates;
   /// Rows replace what was there.
   bool overwrites = false;
+  /// The node that reads the rows that are replaced, to add to them.
+  Operation *reader = nullptr;
 
   Value getIn() const { return op->getOperand(inOperand); }
 };
@@ -52,8 +54,14 @@ struct Contribution {
 struct ExpertPart {
   FeedForward ffn;
   bool usesBanks = false;
+  /// The expert gives its rows back as they are.
+  bool copies = false;
   Value tokens;
+  /// Weights of slots; null if they would have to be something else.
   Value weights;
+  /// Weights of all experts for each token, of which the expert's own are used.
+  Value table;
+  bool isWeighted = false;
   int64_t numSlots = 0;
   bool scalesInput = false;
 };
@@ -72,6 +80,7 @@ private:
 
   void collect(Operation *op);
   std::optional<Contribution> matchScatter(Operation *op);
+  Value matchAddedTo(const Contribution &part, Value data, Operation *&reader);
   Chain getChain(const Contribution &last);
   bool raise(const Chain &chain, Refusal &refusal);
 
@@ -89,13 +98,21 @@ private:
                                                     Refusal &refusal);
   std::optional<ExpertPart> matchPart(const Contribution &part,
                                       Refusal &refusal);
+  bool matchNetwork(const Contribution &part, Value result,
+                    llvm::function_ref<Value(Value)> takeWeight,
+                    ExpertPart &made, PickedRows &rows, Refusal &refusal);
   std::optional<PickedRows> matchWeight(Value value);
+  /// The number of elements of a value but for its last `behind` axes.
+  DimExpr getSize(Value value, int64_t behind) {
+    return matcher.getProduct(value, 0, match::getRank(value) - behind);
+  }
   bool mergeBanks(ArrayRef<ExpertPart> parts, ExpertLayer &layer,
                   Refusal &refusal);
   bool checkListIsComplete(const Chain &chain, int64_t needed,
                            Refusal &refusal);
   std::optional<Range> getRange(const Chain &chain, const ExpertLayer &layer,
                                 bool usesBanks, Refusal &refusal);
+  Value addCopies(Value result, int64_t first, int64_t count);
   Value addStart(const Chain &chain, Value ids, SlotBuilder &builder);
   void reportUnused();
 
@@ -116,6 +133,33 @@ private:
 // Sums
 //===----------------------------------------------------------------------===//
 
+/// Rows [n, features] of which a value has the elements one after the other. As
+/// many are written as there are places, so what cuts or expands them on the
+/// way changes nothing.
+static Value stripFlattening(Value value) {
+  while (true) {
+    value = match::strip(value);
+    Operation *op = value.getDefiningOp();
+    StringRef name = op ? op->getName().getStringRef() : StringRef();
+    int64_t rank = match::getRank(value);
+    if (name == "onnx.Slice" && rank == 1) {
+      Value steps = onnx::getFormalOperand(op, 4);
+      if (!match::isNumber(onnx::getFormalOperand(op, 1), 0) ||
+          (steps && !match::isNumber(steps, 1)))
+        return value;
+    } else if (name == "onnx.Expand" && rank == 2) {
+      auto from = dyn_cast<RankedTensorType>(op->getOperand(0).getType());
+      if (!from || from.getRank() != 2 || from.isDynamicDim(1) ||
+          from.getDimSize(1) !=
+              cast<RankedTensorType>(value.getType()).getDimSize(1))
+        return value;
+    } else if (name != "onnx.Reshape" || rank != 1) {
+      return value;
+    }
+    value = op->getOperand(0);
+  }
+}
+
 /// A node that adds rows to (or puts them into) a tensor by their numbers.
 std::optional<Contribution> LoopRaiser::matchScatter(Operation *op) {
   StringRef name = op->getName().getStringRef();
@@ -133,6 +177,13 @@ std::optional<Contribution> LoopRaiser::matchScatter(Operation *op) {
   std::optional<PickedRows> target;
   if (name == "onnx.ScatterND") {
     target = matcher.matchIndexed(data, indices, data);
+    std::optional<LinearForm> masked;
+    if ((!target || target->numFeatureAxes == 0) && made.overwrites)
+      masked = matcher.matchMaskedRows(data, indices);
+    if (masked) {
+      target = PickedRows{data, *masked, 1};
+      made.updates = stripFlattening(made.updates);
+    }
   } else {
     // The number of the row, repeated along its features.
     View view = View::of(indices, dims);
@@ -148,7 +199,43 @@ std::optional<Contribution> LoopRaiser::matchScatter(Operation *op) {
   made.pairs = matcher.getPairs(target->form.nonZero);
   if (!made.pairs)
     return std::nullopt;
+  if (made.overwrites)
+    if (Value added = matchAddedTo(made, data, made.reader)) {
+      made.updates = added;
+      made.overwrites = false;
+    }
   return made;
+}
+
+/// v of data[rows] + v, where the rows are those that the sum is written to.
+Value LoopRaiser::matchAddedTo(const Contribution &part, Value data,
+                               Operation *&reader) {
+  Value a, b;
+  if (!match::matchBinary(part.updates, "onnx.Add", a, b))
+    return {};
+  for (auto [read, added] : {std::pair(a, b), std::pair(b, a)}) {
+    Operation *op = read.getDefiningOp();
+    StringRef name = op ? op->getName().getStringRef() : StringRef();
+    if ((name != "onnx.Gather" && name != "onnx.GatherND") ||
+        !match::isSame(op->getOperand(0), data))
+      continue;
+    Value from = op->getOperand(0), indices = op->getOperand(1);
+    std::optional<PickedRows> picked;
+    if (name == "onnx.GatherND") {
+      if (match::getInt(op, "batch_dims", 0) == 0)
+        picked = matcher.matchIndexed(from, indices, from);
+    } else if (match::getRank(indices) == 1 && match::getRank(from) == 2 &&
+               match::getAxis(op, "axis", 0, 2) == 0) {
+      picked = matcher.matchIndexedAxis(from, 0, indices, from);
+    }
+    if (!picked || picked->form.nonZero != part.target.nonZero ||
+        picked->form.coefficients != part.target.coefficients ||
+        !read.hasOneUse())
+      continue;
+    reader = op;
+    return added;
+  }
+  return {};
 }
 
 /// Whether a node puts rows into zeros.
@@ -214,10 +301,11 @@ LoopRaiser::Chain LoopRaiser::getChain(const Contribution &last) {
 
 /// The use of a sum that neither asks for its shape nor leads to `next`, in
 /// copies of it either; null if there is none.
-static Operation *findOtherUse(Value sum, Operation *next) {
+static Operation *findOtherUse(Value sum, const Contribution *next) {
   for (Operation *user : sum.getUsers()) {
     StringRef name = user->getName().getStringRef();
-    if (user == next || name == "onnx.Shape")
+    if (name == "onnx.Shape" ||
+        (next && (user == next->op || user == next->reader)))
       continue;
     if (name != "onnx.Slice" && !isCopy(user))
       return user;
@@ -238,7 +326,7 @@ bool LoopRaiser::checkSums(const Chain &chain, Refusal &refusal) {
     }
     if (i + 1 == chain.size())
       break;
-    if (Operation *other = findOtherUse(chain[i]->out, chain[i + 1]->op)) {
+    if (Operation *other = findOtherUse(chain[i]->out, chain[i + 1])) {
       refusal.say(other, "a sum over some of the experts is used elsewhere");
       return false;
     }
@@ -310,26 +398,25 @@ static Value stripFloatCasts(Value value) {
   }
 }
 
-std::optional<ExpertPart> LoopRaiser::matchPart(const Contribution &part,
-                                                Refusal &refusal) {
-  ExpertPart made;
-  const ExpertPairs &pairs = *part.pairs;
-  LinearForm weightForm;
-  auto takeWeight = [&](Value scaled) {
-    Value a, b;
-    if (!match::matchBinary(scaled, "onnx.Mul", a, b))
-      return scaled;
-    for (auto [factor, rest] : {std::pair(b, a), std::pair(a, b)})
-      if (std::optional<PickedRows> weight =
-              matchWeight(stripFloatCasts(factor))) {
-        made.weights = weight->base;
-        weightForm = weight->form;
-        return stripFloatCasts(rest);
-      }
-    return scaled;
-  };
-  Value result = takeWeight(stripFloatCasts(part.updates));
+/// Whether the slots that a search does not tell apart are of different
+/// experts.
+static bool hasDistinctIds(const ExpertPairs &pairs) {
+  int64_t last = match::getRank(pairs.choice.ids) - 1;
+  auto result = dyn_cast<OpResult>(pairs.choice.ids);
+  if (pairs.reduced != AxisList{last} || !result)
+    return false;
+  Operation *op = result.getOwner();
+  return isa<ir::RouteOp>(op) ||
+         (op->getName().getStringRef() == "onnx.TopK" &&
+          match::getAxis(op, "axis", -1, last + 1) == last);
+}
 
+/// The products of an expert and the rows that they read.
+bool LoopRaiser::matchNetwork(const Contribution &part, Value result,
+                              llvm::function_ref<Value(Value)> takeWeight,
+                              ExpertPart &made, PickedRows &rows,
+                              Refusal &refusal) {
+  const ExpertPairs &pairs = *part.pairs;
   bool anyBank = false, anyConstant = false;
   auto match = [&](Value value) {
     bool isBank = false;
@@ -342,61 +429,104 @@ std::optional<ExpertPart> LoopRaiser::matchPart(const Contribution &part,
   };
   std::optional<FeedForward> ffn = matchFeedForward(result, match, refusal);
   if (!ffn)
-    return std::nullopt;
-  if (anyBank && anyConstant)
-    return refusal.say(part.op, "some weights of the expert are slices of "
-                                "banks, others are not");
+    return false;
+  if (anyBank && anyConstant) {
+    refusal.say(part.op, "some weights of the expert are slices of banks, "
+                         "others are not");
+    return false;
+  }
   made.usesBanks = anyBank;
-
-  PickedRows rows;
   for (const Projection &first : ffn->first) {
     Value value = match::strip(first.rows);
     if (match::isSame(value, ffn->first.front().rows) && made.tokens)
       continue;
-    if (!made.weights && !made.tokens) {
+    if (!made.isWeighted && !made.tokens) {
       Value unscaled = takeWeight(value);
       made.scalesInput = unscaled != value;
       value = unscaled;
     }
     std::optional<PickedRows> picked = matcher.matchPicked(value);
-    if (!picked || picked->numFeatureAxes != 1)
-      return refusal.say(first.result.getDefiningOp(),
-                         "the rows of the expert are not picked from tokens "
-                         "by where its slots are");
+    if (!picked || picked->numFeatureAxes != 1) {
+      refusal.say(first.result.getDefiningOp(),
+                  "the rows of the expert are not picked from tokens by where "
+                  "its slots are");
+      return false;
+    }
     if (made.tokens && (made.tokens != picked->base ||
-                        rows.form.coefficients != picked->form.coefficients))
-      return refusal.say(first.result.getDefiningOp(),
-                         "the products of the expert read different rows");
+                        rows.form.coefficients != picked->form.coefficients)) {
+      refusal.say(first.result.getDefiningOp(),
+                  "the products of the expert read different rows");
+      return false;
+    }
     made.tokens = picked->base;
     rows = *picked;
+  }
+  made.ffn = std::move(*ffn);
+  return true;
+}
+
+std::optional<ExpertPart> LoopRaiser::matchPart(const Contribution &part,
+                                                Refusal &refusal) {
+  ExpertPart made;
+  const ExpertPairs &pairs = *part.pairs;
+  LinearForm weightForm;
+  auto takeWeight = [&](Value scaled) {
+    Value a, b;
+    if (!match::matchBinary(scaled, "onnx.Mul", a, b))
+      return scaled;
+    for (auto [factor, rest] : {std::pair(b, a), std::pair(a, b)})
+      if (std::optional<PickedRows> weight =
+              matchWeight(stripFloatCasts(factor))) {
+        made.isWeighted = true;
+        made.weights = weight->base;
+        made.table = matcher.matchColumnOf(weight->base, pairs);
+        weightForm = weight->form;
+        return stripFloatCasts(rest);
+      }
+    return scaled;
+  };
+  Value result = takeWeight(stripFloatCasts(part.updates));
+
+  PickedRows rows;
+  std::optional<PickedRows> copied = matcher.matchPicked(result);
+  if (copied && copied->numFeatureAxes == 1) {
+    made.copies = true;
+    made.tokens = copied->base;
+    rows = *copied;
+  } else if (!matchNetwork(part, result, takeWeight, made, rows, refusal)) {
+    return std::nullopt;
   }
   SlotForms forms(dims, pairs, rows.form);
   if (!forms.isValid())
     return refusal.say(part.op, "tokens and slots do not follow one another "
                                 "in the ids of experts");
   if (!forms.isToken(rows.form))
-    return refusal.say(ffn->first.front().result.getDefiningOp(),
+    return refusal.say(part.op,
                        "the rows of the expert are not those of its tokens");
   if (!forms.isToken(part.target))
     return refusal.say(part.op, "rows do not go to the token that they came "
                                 "from");
-  if (made.weights && !forms.isSlot(weightForm))
+  DimExpr tokens = forms.getNumTokens();
+  if (!pairs.reduced.empty() || !forms.isSlot(weightForm) ||
+      (made.weights &&
+       getSize(made.weights, 0) != tokens * forms.getNumSlots()))
+    made.weights = Value();
+  if (!forms.isToken(weightForm) ||
+      (made.table && getSize(made.table, 1) != tokens))
+    made.table = Value();
+  if (made.isWeighted && !made.weights && !made.table)
     return refusal.say(part.op, "the weight of a row is not that of its slot");
+  if (!pairs.reduced.empty() && !hasDistinctIds(pairs))
+    return refusal.say(part.op, "a token may have an expert in several slots, "
+                                "of which one counts");
   if (!forms.getNumSlots().isConstant())
     return refusal.say(part.op, "the number of slots is not constant");
   made.numSlots = forms.getNumSlots().getConstant();
-  // Nothing may be behind the last token or slot.
-  DimExpr tokens = forms.getNumTokens();
-  int64_t rank = match::getRank(made.tokens);
-  if (matcher.getProduct(made.tokens, 0, rank - 1) != tokens)
+  // Nothing may be behind the last token.
+  if (getSize(made.tokens, 1) != tokens)
     return refusal.say(part.op, "there are more tokens than ids of experts");
-  if (made.weights &&
-      matcher.getProduct(made.weights, 0, match::getRank(made.weights)) !=
-          tokens * forms.getNumSlots())
-    return refusal.say(part.op, "there are more weights than ids of experts");
-  if (matcher.getProduct(part.out, 0, match::getRank(part.out) - 1) != tokens)
+  if (getSize(part.out, 1) != tokens)
     return refusal.say(part.op, "the sum has other rows than tokens");
-  made.ffn = std::move(*ffn);
   return made;
 }
 
@@ -408,6 +538,11 @@ bool LoopRaiser::mergeBanks(ArrayRef<ExpertPart> parts, ExpertLayer &layer,
     return a.weights == b.weights && a.bias == b.bias && a.layout == b.layout;
   };
   for (const ExpertPart &part : parts.drop_front()) {
+    if (part.copies) {
+      refusal.say(first.second.result.getDefiningOp(),
+                  "experts with banks and experts that copy");
+      return false;
+    }
     bool same = part.ffn.activation == first.activation &&
                 part.ffn.form == first.form &&
                 part.ffn.first.size() == first.first.size() &&
@@ -467,12 +602,34 @@ LoopRaiser::matchParts(const Chain &chain, Refusal &refusal) {
     parts[pairs.hits ? pairs.hit : pairs.expert] = std::move(*part);
   }
   const ExpertPart &model = parts.front();
-  for (const ExpertPart &part : parts)
-    if (part.usesBanks != model.usesBanks || part.tokens != model.tokens ||
-        part.weights != model.weights || part.numSlots != model.numSlots ||
+  for (auto [number, part] : llvm::enumerate(parts)) {
+    if (part.tokens != model.tokens || part.numSlots != model.numSlots ||
+        part.isWeighted != model.isWeighted)
+      return refusal.say(chain[number]->op, "experts differ in what they read");
+    if (part.copies)
+      continue;
+    // Experts that give back what they get are the last ones.
+    if (number > 0 && parts[number - 1].copies)
+      return refusal.say(chain[number]->op,
+                         "an expert without products comes before one with");
+    if (part.usesBanks != model.usesBanks ||
         part.scalesInput != model.scalesInput)
-      return refusal.say(part.ffn.second.result.getDefiningOp(),
-                         "experts differ in what they read");
+      return refusal.say(chain[number]->op, "experts differ in what they read");
+  }
+  if (model.copies)
+    return refusal.say(chain.front()->op, "no expert has a product");
+  // The column of a table, or one vector: which it is shows over all experts.
+  bool sameWeights = model.weights && llvm::all_of(parts, [&](auto &part) {
+                       return part.weights == model.weights;
+                     });
+  bool sameTable = model.table && llvm::all_of(parts, [&](auto &part) {
+                     return part.table == model.table;
+                   });
+  if (model.isWeighted && !sameWeights && !sameTable)
+    return refusal.say(chain.front()->op,
+                       "experts take their weights from different values");
+  if (!sameWeights)
+    parts.front().weights = Value();
   return parts;
 }
 
@@ -489,6 +646,8 @@ std::optional<LoopRaiser::Range> LoopRaiser::getRange(const Chain &chain,
     needed = std::min(bound.value_or(pairs.depth), pairs.depth);
   Range range;
   range.limit = chain.size();
+  if (!usesBanks && static_cast<int64_t>(layer.experts.size()) < range.limit)
+    range.logical = range.limit;
   if (usesBanks && pairs.hits) {
     auto bank =
         cast<RankedTensorType>(layer.experts.front().second.weights.getType());
@@ -508,6 +667,13 @@ std::optional<LoopRaiser::Range> LoopRaiser::getRange(const Chain &chain,
   return range;
 }
 
+/// Whether a table [.., E] has a column for each id.
+static bool isTableOf(Value table, const ExpertPairs &pairs) {
+  int64_t width = cast<RankedTensorType>(table.getType()).getShape().back();
+  std::optional<int64_t> bound = getIdBound(pairs.choice.ids);
+  return bound && !ShapedType::isDynamic(width) && *bound <= width;
+}
+
 bool LoopRaiser::raise(const Chain &chain, Refusal &refusal) {
   const Contribution &first = *chain.front(), &last = *chain.back();
   const ExpertPairs &pairs = *first.pairs;
@@ -523,23 +689,44 @@ bool LoopRaiser::raise(const Chain &chain, Refusal &refusal) {
   bool usesBanks = model.usesBanks;
   int64_t slots = model.numSlots;
   Value weights = model.weights;
+  Value table = model.weights ? Value() : model.table;
+  int64_t numCopies = llvm::count_if(
+      *parts, [](const ExpertPart &part) { return part.copies; });
   if (usesBanks) {
     if (!mergeBanks(*parts, layer, refusal))
       return false;
   } else {
     for (ExpertPart &part : *parts)
-      layer.experts.push_back(std::move(part.ffn));
+      if (!part.copies)
+        layer.experts.push_back(std::move(part.ffn));
   }
   std::optional<Range> range = getRange(chain, layer, usesBanks, refusal);
   if (!range)
     return false;
+  bool replaces = first.overwrites;
+  if (table && (!range->inRange || !isTableOf(table, pairs))) {
+    refusal.say(pairs.nonZero, "ids of experts are not known to be in the "
+                               "range of weights");
+    return false;
+  }
+  if (replaces && range->logical > static_cast<int64_t>(chain.size())) {
+    // A single expert may be anything; several are a layer.
+    if (chain.size() > 1)
+      context.noteError(
+          first.op, "the model holds " + Twine(chain.size()) + " of the " +
+                        Twine(range->logical) +
+                        " experts of this layer, those that the example input "
+                        "hit when it was exported; export it again with an "
+                        "example input that hits every expert");
+    refusal.say(first.op, "weights of experts are missing");
+    return false;
+  }
   if (pairs.choice.keep && !range->inRange) {
     refusal.say(pairs.nonZero, "ids of experts are not known to be in range, "
                                "and some slots are not kept");
     return false;
   }
   bool fromZero = match::isNumber(first.getIn(), 0);
-  bool replaces = first.overwrites;
   if (replaces && slots != 1) {
     refusal.say(first.op, "rows are replaced, but a token has several slots");
     return false;
@@ -552,8 +739,12 @@ bool LoopRaiser::raise(const Chain &chain, Refusal &refusal) {
   layer.ids = builder.ids(pairs.choice, range->limit, range->inRange,
                           pairs.wraps ? pairs.depth : 0);
   layer.logical = range->logical;
-  layer.weights = weights ? builder.shape(weights) : builder.ones(layer.ids);
+  layer.weights = weights ? builder.shape(weights)
+                  : table ? builder.lookUp(table, pairs.choice.ids)
+                          : builder.ones(layer.ids);
   Value result = buildExperts(rewriter, last.op->getLoc(), layer, refusal);
+  if (result && numCopies)
+    result = addCopies(result, chain.size() - numCopies, numCopies);
   Value whole = last.out;
   if (result && !fromZero &&
       !(replaces && range->inRange && !pairs.choice.keep))
@@ -569,6 +760,23 @@ bool LoopRaiser::raise(const Chain &chain, Refusal &refusal) {
   while (last.op->getPrevNode() != before)
     rewriter.eraseOp(last.op->getPrevNode());
   return false;
+}
+
+/// Adds what the last experts give: the rows that they get.
+Value LoopRaiser::addCopies(Value result, int64_t first, int64_t count) {
+  RewriterBase &rewriter = context.getRewriter();
+  auto experts = cast<ir::ExpertsOp>(result.getDefiningOp());
+  SmallVector<Attribute> kinds(
+      count,
+      ir::TrivialKindAttr::get(rewriter.getContext(), ir::TrivialKind::Copy));
+  Location loc = experts.getLoc();
+  Value copies = ir::TrivialExpertsOp::create(
+      rewriter, loc, experts.getX().getType(), experts.getX(), experts.getIds(),
+      experts.getWeights(), /*constants=*/Value(),
+      /*mixers=*/Value(), rewriter.getI64IntegerAttr(first),
+      rewriter.getArrayAttr(kinds), rewriter.getF64FloatAttr(1.0));
+  return NodeBuilder(rewriter, loc)
+      .create("onnx.Add", {result, copies}, result.getType());
 }
 
 /// Adds what the sum starts with.
@@ -596,6 +804,10 @@ Value LoopRaiser::addStart(const Chain &chain, Value ids,
 }
 
 void LoopRaiser::run() {
+  func.walk([&](Operation *op) {
+    if (op->getName().getStringRef() == "onnx.NonZero")
+      matcher.noteSearch(op);
+  });
   func.walk([&](Operation *op) { collect(op); });
   for (const Contribution &part : contributions) {
     seen.insert(part.pairs->nonZero);

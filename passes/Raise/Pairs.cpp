@@ -229,7 +229,64 @@ std::optional<ExpertMask> PairMatcher::computeHot(Value hot) {
     return matchEqual(op);
   if (name == "Mul" || name == "And")
     return matchProduct(op);
+  if (name == "ReduceSum" || name == "ReduceMax")
+    return matchReduced(op);
+  if (name == "ScatterElements")
+    return matchScattered(op);
+  // Counts of slots that are not 0.
+  Value counted;
+  double bound;
+  if (match::matchWithNumber(hot, "onnx.Greater", counted, bound) && bound == 0)
+    if (const ExpertMask *mask = getMask(counted))
+      return *mask;
   return std::nullopt;
+}
+
+/// A mask of which slots are added up.
+std::optional<ExpertMask> PairMatcher::matchReduced(Operation *op) {
+  const ExpertMask *from = getMask(op->getOperand(0));
+  std::optional<SmallVector<int64_t>> axes = match::getAxes(op);
+  if (!from || !axes || llvm::is_contained(*axes, from->expertAxis))
+    return std::nullopt;
+  bool keeps = match::getInt(op, "keepdims", 1) != 0;
+  ExpertMask mask = *from;
+  mask.axes.clear();
+  for (int64_t i = 0, rank = from->axes.size(); i < rank; ++i) {
+    if (i == from->expertAxis)
+      mask.expertAxis = mask.axes.size();
+    if (!llvm::is_contained(*axes, i)) {
+      mask.axes.push_back(from->axes[i]);
+      continue;
+    }
+    mask.reduced.append(from->axes[i]);
+    if (keeps)
+      mask.axes.emplace_back();
+  }
+  return mask;
+}
+
+/// Ones put into zeros [.., E] by ids [.., k].
+std::optional<ExpertMask> PairMatcher::matchScattered(Operation *op) {
+  Value ids = op->getOperand(1), result = op->getResult(0);
+  int64_t rank = match::getRank(result);
+  ExpertMask mask;
+  if (rank < 2 || match::getAxis(op, "axis", 0, rank) != rank - 1 ||
+      match::getString(op, "reduction", "none") != "none" ||
+      !match::isNumber(op->getOperand(0), 0) ||
+      !match::isNumber(op->getOperand(2), 1) || !readIds(ids, mask))
+    return std::nullopt;
+  mask.depth = cast<RankedTensorType>(result.getType()).getDimSize(rank - 1);
+  if (ShapedType::isDynamic(mask.depth))
+    return std::nullopt;
+  for (int64_t i = 0; i + 1 < rank; ++i)
+    if (!sameExtent(ids, i, result, i))
+      return std::nullopt;
+  mask.reduced = mask.axes.back();
+  mask.axes.back().clear();
+  mask.expertAxis = rank - 1;
+  // An id out of range is an error of the node; from the end it counts.
+  mask.wraps = true;
+  return mask;
 }
 
 /// The base of ids and the axes of it that each axis of `value` walks.
@@ -330,22 +387,15 @@ std::optional<ExpertPairs> PairMatcher::computePairs(Operation *nonZero) {
   ExpertPairs found;
   found.nonZero = nonZero;
   Value selected = nonZero->getOperand(0);
-  View view = View::of(selected, dims, {}, /*throughCasts=*/true);
   SmallVector<AxisList> axes;
-  if (!selectExpert(view.getBase(), found, axes) ||
-      axes.size() != view.getBaseRank() || view.getRank() == 0)
+  if (!selectBehind(selected, found, axes) || axes.empty())
     return std::nullopt;
+  found.rows = axes;
   AxisList all;
-  for (unsigned i = 0; i < view.getRank(); ++i) {
-    std::optional<AxisList> walked = getWholeAxes(view, i);
-    if (!walked)
-      return std::nullopt;
-    AxisList &row = found.rows.emplace_back();
-    for (int64_t axis : *walked)
-      row.append(axes[axis]);
+  for (const AxisList &row : axes)
     all.append(row);
-  }
-  // Each axis of ids has a coordinate, or a part of one.
+  // Each axis of ids has a coordinate, or a part of one, or is reduced.
+  all.append(found.reduced);
   llvm::sort(all);
   if (all != getWideAxes(found.choice.ids))
     return std::nullopt;
@@ -359,11 +409,18 @@ bool PairMatcher::selectExpert(Value selected, ExpertPairs &pairs,
   Operation *op = selected.getDefiningOp();
   if (operatorOf(op) == "Equal")
     return compareIds(op, pairs, axes);
+  if (operatorOf(op) == "ReduceMax" || operatorOf(op) == "ReduceSum")
+    return reduceIds(op, pairs, axes);
+  Value counted;
+  double bound;
+  if (match::matchWithNumber(selected, "onnx.Greater", counted, bound))
+    return bound == 0 && selectBehind(counted, pairs, axes);
   std::optional<Pick> pick = getPick(selected);
   const ExpertMask *mask = pick ? getMask(pick->data) : nullptr;
   if (!mask || pick->axis != mask->expertAxis)
     return false;
   pairs.choice = mask->choice;
+  pairs.reduced = mask->reduced;
   pairs.depth = mask->depth;
   pairs.wraps = mask->wraps;
   pairs.expert = pick->index;
@@ -396,6 +453,44 @@ bool PairMatcher::compareIds(Operation *equal, ExpertPairs &pairs,
     return true;
   }
   return false;
+}
+
+/// The same for a value behind views and casts.
+bool PairMatcher::selectBehind(Value value, ExpertPairs &pairs,
+                               SmallVectorImpl<AxisList> &axes) {
+  View view = View::of(value, dims, {}, /*throughCasts=*/true);
+  SmallVector<AxisList> inner;
+  if (!selectExpert(view.getBase(), pairs, inner) ||
+      inner.size() != view.getBaseRank())
+    return false;
+  for (unsigned i = 0; i < view.getRank(); ++i) {
+    std::optional<AxisList> walked = getWholeAxes(view, i);
+    if (!walked)
+      return false;
+    AxisList &of = axes.emplace_back();
+    for (int64_t axis : *walked)
+      of.append(inner[axis]);
+  }
+  return true;
+}
+
+/// any(ids == e) over some slots.
+bool PairMatcher::reduceIds(Operation *reduce, ExpertPairs &pairs,
+                            SmallVectorImpl<AxisList> &axes) {
+  std::optional<SmallVector<int64_t>> reduced = match::getAxes(reduce);
+  SmallVector<AxisList> inner;
+  if (!reduced || !selectBehind(reduce->getOperand(0), pairs, inner))
+    return false;
+  for (auto [i, of] : llvm::enumerate(inner)) {
+    if (!llvm::is_contained(*reduced, static_cast<int64_t>(i))) {
+      axes.push_back(of);
+      continue;
+    }
+    pairs.reduced.append(of);
+    if (match::getInt(reduce, "keepdims", 1) != 0)
+      axes.emplace_back();
+  }
+  return true;
 }
 
 /// One element of a list that a Split takes apart.
@@ -471,6 +566,73 @@ bool PairMatcher::isExpertOf(Value value, const ExpertPairs &pairs) {
 // Numbers of elements
 //===----------------------------------------------------------------------===//
 
+/// What identifies the first `numAxes` axes of a mask; "" if they are none of
+/// its base as wholes.
+static std::string describeMask(const View &view, int64_t numAxes) {
+  std::string text;
+  for (int64_t i = 0; i < numAxes; ++i) {
+    std::optional<AxisList> walked = getWholeAxes(view, i);
+    if (!walked)
+      return {};
+    text += ";";
+    for (int64_t axis : *walked)
+      text += std::to_string(axis) + ",";
+  }
+  return text;
+}
+
+/// The search in a mask that is like the first axes of `mask`; null if there is
+/// none.
+Operation *PairMatcher::findSearch(Value mask, int64_t numAxes) {
+  View view = View::of(mask, dims, {}, /*throughCasts=*/true);
+  if (static_cast<int64_t>(view.getRank()) < numAxes)
+    return nullptr;
+  std::string text = describeMask(view, numAxes);
+  auto it =
+      searches.find({view.getBase().getAsOpaquePointer(), std::move(text)});
+  return it == searches.end() ? nullptr : it->second;
+}
+
+void PairMatcher::noteSearch(Operation *nonZero) {
+  View view = View::of(nonZero->getOperand(0), dims, {}, /*throughCasts=*/true);
+  std::string text = describeMask(view, view.getRank());
+  if (!text.empty())
+    searches.try_emplace({view.getBase().getAsOpaquePointer(), text}, nonZero);
+}
+
+std::optional<LinearForm> PairMatcher::matchMaskedRows(Value data,
+                                                       Value indices) {
+  View columns = View::of(indices, dims);
+  Operation *all = columns.getBase().getDefiningOp();
+  int64_t rank = match::getRank(data);
+  if (operatorOf(all) != "NonZero" || columns.getRank() != 2 ||
+      !columns.walks(0, 1) || !columns.walks(1, 0) || rank < 2 ||
+      match::getRank(all->getOperand(0)) != rank ||
+      !sameExtents(all->getOperand(0), data))
+    return std::nullopt;
+  // The mask does not depend on features.
+  View mask = View::of(all->getOperand(0), dims, {}, /*throughCasts=*/true);
+  if (!mask.isRepeated(rank - 1))
+    return std::nullopt;
+  Operation *rows = findSearch(all->getOperand(0), rank - 1);
+  if (!rows)
+    return std::nullopt;
+  LinearForm form;
+  form.nonZero = rows;
+  for (int64_t i = 0; i + 1 < rank; ++i)
+    form.coefficients.push_back(getProduct(data, i + 1, rank - 1));
+  return form;
+}
+
+Value PairMatcher::matchColumnOf(Value column, const ExpertPairs &pairs) {
+  std::optional<Pick> pick = getPick(column);
+  if (!pick || pick->axis != match::getRank(pick->data) - 1)
+    return {};
+  bool isOwn = pick->index < 0 ? isExpertOf(pick->at, pairs)
+                               : pairs.hit < 0 && pick->index == pairs.expert;
+  return isOwn ? pick->data : Value();
+}
+
 /// One coordinate: a row of NonZero's result or a column of its transpose.
 std::optional<LinearForm> PairMatcher::matchCoordinate(Value value) {
   Value data = value;
@@ -501,6 +663,9 @@ std::optional<LinearForm> PairMatcher::matchCoordinate(Value value) {
   }
   LinearForm form;
   form.nonZero = nonZero;
+  if (Operation *first = findSearch(nonZero->getOperand(0),
+                                    match::getRank(nonZero->getOperand(0))))
+    form.nonZero = first;
   form.coefficients.assign(count, DimExpr::constant(0));
   form.coefficients[row] = DimExpr::constant(1);
   return form;
@@ -586,9 +751,11 @@ std::optional<SmallVector<LinearForm>> PairMatcher::matchColumns(Value value) {
       !view.walks(0, 1) || !view.walks(1, 0))
     return std::nullopt;
   int64_t count = type.getDimSize(1);
+  Operation *first = findSearch(nonZero->getOperand(0),
+                                match::getRank(nonZero->getOperand(0)));
   for (int64_t i = 0; i < count; ++i) {
     LinearForm &form = columns.emplace_back();
-    form.nonZero = nonZero;
+    form.nonZero = first ? first : nonZero;
     form.coefficients.assign(count, DimExpr::constant(0));
     form.coefficients[i] = DimExpr::constant(1);
   }

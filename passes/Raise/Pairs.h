@@ -21,7 +21,10 @@
 #include "mlir/IR/Value.h"
 #include "passes/Raise/View.h"
 #include "llvm/ADT/DenseMap.h"
+#include <map>
+#include <memory>
 #include <optional>
+#include <string>
 
 namespace moe {
 
@@ -66,6 +69,8 @@ struct ExpertMask {
   /// The axis of experts, and for each axis the axes of ids that it walks.
   int64_t expertAxis = 0;
   llvm::SmallVector<AxisList> axes;
+  /// Axes of ids that are gone: any slot along them counts.
+  AxisList reduced;
 };
 
 /// The slots of one expert, found by a NonZero.
@@ -81,6 +86,9 @@ struct ExpertPairs {
   int64_t hit = -1, numHits = 0;
   /// For each coordinate (row of the result) the axes of ids that it walks.
   llvm::SmallVector<AxisList> rows;
+  /// Axes of ids without a coordinate: pairs are tokens with the expert in any
+  /// slot along them.
+  AxisList reduced;
 };
 
 /// A number for each pair: the sum of coefficients times coordinates.
@@ -108,6 +116,10 @@ public:
   /// The mask that a value is, or null.
   const ExpertMask *getMask(mlir::Value value);
 
+  /// Notes a NonZero. Those of equal masks find the same in the same order: the
+  /// first that was noted stands for all.
+  void noteSearch(mlir::Operation *nonZero);
+
   /// The pairs that a NonZero finds, or null.
   const ExpertPairs *getPairs(mlir::Operation *nonZero);
 
@@ -128,6 +140,15 @@ public:
   std::optional<PickedRows> matchIndexedAxis(mlir::Value data, int64_t axis,
                                              mlir::Value index,
                                              mlir::Value stop = {});
+
+  /// The rows of a tensor of rank `rank` that `indices` names element by
+  /// element (all coordinates of a mask of rows that is expanded along the
+  /// features), as a form of the mask's own coordinates.
+  std::optional<LinearForm> matchMaskedRows(mlir::Value data,
+                                            mlir::Value indices);
+
+  /// [.., E] of which `column` is the one of the expert of these pairs.
+  mlir::Value matchColumnOf(mlir::Value column, const ExpertPairs &pairs);
 
   /// Whether a value is the id of the expert of these pairs, as a scalar or
   /// with extents of 1.
@@ -152,6 +173,13 @@ private:
   std::optional<ExpertPairs> computePairs(mlir::Operation *nonZero);
   bool selectExpert(mlir::Value selected, ExpertPairs &pairs,
                     llvm::SmallVectorImpl<AxisList> &axes);
+  std::optional<ExpertMask> matchReduced(mlir::Operation *op);
+  std::optional<ExpertMask> matchScattered(mlir::Operation *op);
+  bool selectBehind(mlir::Value value, ExpertPairs &pairs,
+                    llvm::SmallVectorImpl<AxisList> &axes);
+  bool reduceIds(mlir::Operation *reduce, ExpertPairs &pairs,
+                 llvm::SmallVectorImpl<AxisList> &axes);
+  mlir::Operation *findSearch(mlir::Value mask, int64_t numAxes);
   bool compareIds(mlir::Operation *equal, ExpertPairs &pairs,
                   llvm::SmallVectorImpl<AxisList> &axes);
   std::optional<Single> matchHit(mlir::Value value);
@@ -166,6 +194,8 @@ private:
   DimContext &dims;
   llvm::DenseMap<mlir::Value, std::unique_ptr<ExpertMask>> masks;
   llvm::DenseMap<mlir::Operation *, std::unique_ptr<ExpertPairs>> pairs;
+  /// By the base of a mask and the axes of it.
+  std::map<std::pair<void *, std::string>, mlir::Operation *> searches;
 };
 
 } // namespace moe

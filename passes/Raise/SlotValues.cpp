@@ -76,6 +76,10 @@ SlotForms::SlotForms(DimContext &dims, const ExpertPairs &pairs,
     slotForm.push_back(axes.empty() ? DimExpr::constant(0) : stride);
     tokenForm.push_back(axes.empty() ? DimExpr::constant(0) : used);
   }
+  for (int64_t axis : pairs.reduced) {
+    firstSlot = std::min(firstSlot, axis);
+    numSlots = numSlots * toExpr(dims, extents[axis]);
+  }
   if (lastToken > firstSlot || !numTokens.isKnown() || !numSlots.isKnown())
     return;
   for (auto [row, axes] : llvm::enumerate(pairs.rows))
@@ -130,15 +134,33 @@ Value SlotBuilder::shape(Value value) {
     return nodes.create("onnx.Unsqueeze", {value, axes},
                         RankedTensorType::get(shape, element));
   }
-  int64_t tokens =
-      type.hasStaticShape() ? type.getNumElements() / k : ShapedType::kDynamic;
+  return matrix(value, k);
+}
+
+Value SlotBuilder::matrix(Value value, int64_t width) {
+  RankedTensorType type = typeOf(value);
+  if (type.getRank() == 2 && type.getDimSize(1) == width)
+    return value;
+  int64_t rows = type.hasStaticShape() ? type.getNumElements() / width
+                                       : ShapedType::kDynamic;
   auto target = DenseElementsAttr::get(
-      RankedTensorType::get({2}, b.getI64Type()), ArrayRef<int64_t>{-1, k});
+      RankedTensorType::get({2}, b.getI64Type()), ArrayRef<int64_t>{-1, width});
   Value extents =
       nodes.create("onnx.Constant", {}, cast<TensorType>(target.getType()),
                    b.getNamedAttr("value", target));
-  return nodes.create("onnx.Reshape", {value, extents},
-                      RankedTensorType::get({tokens, k}, element));
+  return nodes.create(
+      "onnx.Reshape", {value, extents},
+      RankedTensorType::get({rows, width}, type.getElementType()));
+}
+
+Value SlotBuilder::lookUp(Value table, Value ids) {
+  RankedTensorType type = typeOf(table);
+  table = matrix(table, type.getShape().back());
+  ids = matrix(shape(ids), k);
+  return nodes.create(
+      "onnx.GatherElements", {table, ids},
+      RankedTensorType::get(typeOf(ids).getShape(), type.getElementType()),
+      b.getNamedAttr("axis", b.getI64IntegerAttr(1)));
 }
 
 Value SlotBuilder::ids(const Choice &choice, int64_t limit, bool inRange,

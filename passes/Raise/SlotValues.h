@@ -53,6 +53,10 @@ public:
   mlir::Value ids(const Choice &choice, int64_t limit, bool inRange,
                   int64_t depth);
 
+  /// For each id the element of its token's row of `table` [.., E]; ids must be
+  /// in range.
+  mlir::Value lookUp(mlir::Value table, mlir::Value ids);
+
   /// 1.0 for each id.
   mlir::Value ones(mlir::Value ids);
 
@@ -61,6 +65,9 @@ public:
   NodeBuilder &getNodes() { return nodes; }
 
 private:
+  /// Rows of `width` elements: [rows, width].
+  mlir::Value matrix(mlir::Value value, int64_t width);
+
   mlir::OpBuilder &b;
   NodeBuilder nodes;
   int64_t k;

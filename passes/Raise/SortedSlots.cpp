@@ -505,7 +505,8 @@ std::optional<SortMatcher::Histogram> SortMatcher::matchMaskSum(Operation *op) {
     return std::nullopt;
   Histogram made;
   int64_t expertAxis = -1;
-  if (const ExpertMask *known = masks.getMask(mask)) {
+  const ExpertMask *known = masks.getMask(mask);
+  if (known && known->reduced.empty()) {
     if (known->choice.keep)
       return std::nullopt;
     made.ids = getIds(known->choice.ids);

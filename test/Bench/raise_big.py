@@ -26,6 +26,8 @@ from onnx import TensorProto, helper, numpy_helper
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.environ.get("MOE_BUILD", os.path.join(ROOT, "build"))
+# What 48 layers of 128 experts may take, a step.
+SECONDS, MEGABYTES = 60, 2000
 
 
 class Graph:
@@ -120,13 +122,14 @@ def write_model(args, path):
 
 
 def run(command):
-    """Seconds and peak MB of a process."""
+    """Seconds, those of CPU and peak MB of a process."""
     before = time.monotonic()
     pid = os.posix_spawn(command[0], command, os.environ)
     _, status, usage = os.wait4(pid, 0)
     if status != 0:
         sys.exit(f"{' '.join(command)}: status {status}")
-    return time.monotonic() - before, usage.ru_maxrss / 1024
+    return (time.monotonic() - before, usage.ru_utime + usage.ru_stime,
+            usage.ru_maxrss / 1024)
 
 
 def compare(args, first, second):
@@ -164,16 +167,22 @@ def main():
         nodes = write_model(args, model)
         print(f"{nodes} nodes, {os.path.getsize(model) >> 20} MB")
         tool = os.path.join(BUILD, "bin", "moe-opt")
+        slow = False
         for what, options in (
-                ("read", ["-o", "/dev/null"]),
-                ("read and raise", ["--moe-raise", "-o", "/dev/null"]),
+                ("read", ["-o", os.path.join(folder, "read.mlirbc")]),
+                ("read and raise",
+                 ["--moe-raise", "-o", os.path.join(folder, "raised.mlirbc")]),
                 ("read, raise and write", ["--moe-raise", "-o", raised])):
-            seconds, memory = run([tool, model, *options])
-            print(f"{what}: {seconds:.1f} s, {memory:.0f} MB", flush=True)
+            seconds, cpu, memory = run([tool, model, *options])
+            print(f"{what}: {seconds:.1f} s ({cpu:.1f} s of CPU), "
+                  f"{memory:.0f} MB", flush=True)
+            slow |= seconds > SECONDS or memory > MEGABYTES
         left = len(onnx.load(raised, load_external_data=False).graph.node)
         print(f"{left} nodes after raising")
         if args.check:
             compare(args, model, raised)
+        if slow:
+            sys.exit(f"a step took more than {SECONDS} s or {MEGABYTES} MB")
 
 
 if __name__ == "__main__":
