@@ -159,6 +159,7 @@ def integration_scripts(options):
         ("list of operators",
          ["../../docs/generate_supported_ops.py", "--check"]),
         ("routers", ["routing.py"]),
+        ("routers in plain nodes", ["raise_routers.py"]),
         ("experts with a capacity", ["capacity.py"]),
         ("forms of experts", ["raise_experts.py"]),
         ("isolation", ["isolation.py", os.path.join(SMALL, "mixtral")]),

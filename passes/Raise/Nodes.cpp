@@ -1,10 +1,24 @@
 //===- Nodes.cpp - making nodes around what is raised ---------------------===//
 
 #include "passes/Raise/Nodes.h"
+#include "dialects/ONNX/ONNXDialect.h"
 #include "dialects/ONNX/Signatures.h"
+#include "mlir/IR/BuiltinOps.h"
 
 using namespace mlir;
 using namespace moe;
+
+int64_t moe::getOpset(Operation *op) {
+  auto module = op->getParentOfType<ModuleOp>();
+  auto imports =
+      module ? module->getAttrOfType<DictionaryAttr>(onnx::names::kOpsetImport)
+             : DictionaryAttr();
+  for (StringRef domain : {"ai.onnx", ""})
+    if (imports)
+      if (auto version = dyn_cast_or_null<IntegerAttr>(imports.get(domain)))
+        return version.getValue().getLimitedValue(INT64_MAX);
+  return onnx::getNewestOpset();
+}
 
 Location NodeBuilder::nameOf(StringRef opName) {
   auto named = dyn_cast<NameLoc>(loc);

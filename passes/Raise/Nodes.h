@@ -19,6 +19,10 @@ inline int64_t getExtent(mlir::Value value, int64_t i) {
   return mlir::cast<mlir::RankedTensorType>(value.getType()).getDimSize(i);
 }
 
+/// The opset of ai.onnx that the module around `op` was read with, else the
+/// newest.
+int64_t getOpset(mlir::Operation *op);
+
 class NodeBuilder {
 public:
   NodeBuilder(mlir::OpBuilder &builder, mlir::Location loc)
@@ -32,9 +36,12 @@ public:
                      llvm::ArrayRef<mlir::NamedAttribute> attrs = {},
                      bool isMain = false);
 
-private:
+  /// The location of one more node: the name of the one beside it, the operator
+  /// and a number. Ops that are taken apart later need one of their own, since
+  /// their parts are named after it.
   mlir::Location nameOf(llvm::StringRef opName);
 
+private:
   mlir::OpBuilder &b;
   mlir::Location loc;
   unsigned counter = 0;

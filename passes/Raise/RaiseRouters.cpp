@@ -83,8 +83,18 @@ bool RaiseRouters::visit(RewriterBase &rewriter, Operation *op, Refusal &refuse,
     Router router;
     return readForced(op, router) && rewriteRouter(rewriter, router, refuse);
   }
-  std::optional<Choice> choice = readChoice(op);
-  return choice && visitChoice(rewriter, *choice, refuse, isRouter);
+  if (std::optional<Choice> choice = readChoice(op))
+    return visitChoice(rewriter, *choice, refuse, isRouter);
+  if (op->getNumResults() == 2 || name == "onnx.ArgMax") {
+    Value scores = op->getOperand(0), ids = op->getResults().back();
+    isRouter = findIdUses(ids, getColumns(scores)).expert;
+    refuse(op, match::getInt(op, "largest", 1) != 1
+                   ? "the least scores are picked"
+               : name == "onnx.TopK" && !match::getSingleInt(op->getOperand(1))
+                   ? "the number of experts to pick is no constant"
+                   : "experts are not on the last axis");
+  }
+  return false;
 }
 
 void RaiseRouters::runOnOperation() {
@@ -109,6 +119,11 @@ void RaiseRouters::runOnOperation() {
     }
     if (!isRouter || !refuse.at)
       continue;
+    // The choices of a refused mixer are no routers of their own.
+    if (op->getName().getStringRef() == "onnx.Concat")
+      for (Value id : op->getOperands())
+        if (Operation *choice = match::strip(id).getDefiningOp())
+          anchors.nodes.remove(choice);
     remark::missed(refuse.at->getLoc(),
                    remark::RemarkOpts::name(getArgument()).category("raise"))
         << ("no router: " + refuse.why);

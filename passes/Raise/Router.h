@@ -85,7 +85,7 @@ inline bool isSameRows(mlir::Value a, mlir::Value b) {
 llvm::SmallVector<mlir::Value> getRowsViews(mlir::Value value);
 
 /// The users of `value` and of what has its rows, other than those that make
-/// such values.
+/// such values, ask for a shape, or are used by nothing.
 llvm::SmallVector<mlir::Operation *> getRowsUsers(mlir::Value value);
 
 /// Extent of the last axis; kDynamic if it is not known or there is none.
@@ -195,9 +195,11 @@ void rewriteExpertChoice(mlir::RewriterBase &rewriter,
 /// the same logits; false if `dispatch` is not the former.
 bool raiseSoftRoute(mlir::RewriterBase &rewriter, mlir::Operation *dispatch);
 
-/// Erases `roots` and what they alone used, as far as nothing uses them.
+/// Erases `roots` and what they alone used, as far as nothing uses them. Shapes
+/// of what is erased become those of an operand or of one of `others`.
 void eraseUnused(mlir::RewriterBase &rewriter,
-                 llvm::ArrayRef<mlir::Operation *> roots);
+                 llvm::ArrayRef<mlir::Operation *> roots,
+                 llvm::ArrayRef<mlir::Value> others = {});
 
 } // namespace moe
 

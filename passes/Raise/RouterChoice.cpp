@@ -80,7 +80,8 @@ SmallVector<Operation *> moe::getRowsUsers(Value value) {
   for (Value view : getRowsViews(value))
     for (Operation *user : view.getUsers())
       if (getRowsOperand(user) != view && !llvm::is_contained(users, user) &&
-          !(user->use_empty() && isPure(user)))
+          user->getName().getStringRef() != "onnx.Shape" &&
+          !(user->getNumResults() && user->use_empty() && isPure(user)))
         users.push_back(user);
   return users;
 }

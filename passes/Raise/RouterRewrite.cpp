@@ -62,19 +62,58 @@ void Hoister::reach(Value value) {
   op->moveBefore(point);
 }
 
-void moe::eraseUnused(RewriterBase &rewriter, ArrayRef<Operation *> roots) {
+/// Whether nothing but nodes that nothing uses uses `op`; collects these, each
+/// behind its users.
+static bool collectDead(Operation *op, SmallVectorImpl<Operation *> &dead,
+                        unsigned depth = 8) {
+  if (depth == 0 || op->getNumResults() == 0 || !isPure(op) ||
+      !op->getName().getStringRef().starts_with("onnx."))
+    return false;
+  for (Operation *user : op->getUsers())
+    if (!llvm::is_contained(dead, user) && !collectDead(user, dead, depth - 1))
+      return false;
+  dead.push_back(op);
+  return true;
+}
+
+/// Has Shape nodes ask another value of the same shape.
+static void moveShapes(RewriterBase &rewriter, Operation *op,
+                       ArrayRef<Value> others) {
+  if (!op->getName().getStringRef().starts_with("onnx."))
+    return;
+  SmallVector<Value> candidates(op->getOperands());
+  llvm::append_range(candidates, others);
+  for (Value result : op->getResults())
+    for (OpOperand &use : llvm::make_early_inc_range(result.getUses())) {
+      if (use.getOwner()->getName().getStringRef() != "onnx.Shape")
+        continue;
+      for (Value other : candidates)
+        if (sameExtents(other, result)) {
+          rewriter.modifyOpInPlace(use.getOwner(), [&] { use.set(other); });
+          break;
+        }
+    }
+}
+
+void moe::eraseUnused(RewriterBase &rewriter, ArrayRef<Operation *> roots,
+                      ArrayRef<Value> others) {
   SmallVector<Operation *> todo(roots);
   SmallPtrSet<Operation *, 16> gone;
   while (!todo.empty()) {
     Operation *op = todo.pop_back_val();
-    if (gone.contains(op) || !op->use_empty() || !isPure(op) ||
-        !op->getName().getStringRef().starts_with("onnx."))
+    SmallVector<Operation *> dead;
+    if (gone.contains(op))
       continue;
-    for (Value operand : op->getOperands())
-      if (Operation *def = operand.getDefiningOp())
-        todo.push_back(def);
-    gone.insert(op);
-    rewriter.eraseOp(op);
+    moveShapes(rewriter, op, others);
+    if (!collectDead(op, dead))
+      continue;
+    for (Operation *next : dead) {
+      for (Value operand : next->getOperands())
+        if (Operation *def = operand.getDefiningOp())
+          todo.push_back(def);
+      gone.insert(next);
+      rewriter.eraseOp(next);
+    }
   }
 }
 
@@ -100,6 +139,7 @@ private:
   Value ints(ArrayRef<int64_t> values);
   Value shapeOf(Value value);
   Value createShape(RankedTensorType type, bool isFlat);
+  Value reshape(Value value, Value shape, Type type);
   Value toShapeOf(Value matrix, Value target);
   void replace(Value from, Value to);
   Value replaceIds(ir::RouteOp route);
@@ -171,7 +211,8 @@ ir::RouteOp Writer::createRoute() {
   SmallVector<int64_t> shape{getExtent(logits, 0), router.routing.k};
   Type weight = element.isF64() ? b.getF64Type() : b.getF32Type();
   return ir::RouteOp::create(
-      b, loc, RankedTensorType::get(shape, b.getI32Type()),
+      b, nodes.nameOf("moe.Route"),
+      RankedTensorType::get(shape, b.getI32Type()),
       RankedTensorType::get(shape, weight), logits, toVector(router.selectBias),
       toVector(router.expertScale), toMatrix(router.mix), forced,
       /*valid=*/Value(), router.routing.get(b.getContext()));
@@ -203,6 +244,15 @@ Value Writer::createShape(RankedTensorType type, bool isFlat) {
                       b.getNamedAttr("axis", b.getI64IntegerAttr(0)));
 }
 
+/// In an empty batch 0 is an extent like any other, not "as it was". Opset 13
+/// cannot say so, nor could the model itself.
+Value Writer::reshape(Value value, Value shape, Type type) {
+  SmallVector<NamedAttribute> attrs;
+  if (getOpset(router.anchor) >= 14)
+    attrs.push_back(b.getNamedAttr("allowzero", b.getI64IntegerAttr(1)));
+  return nodes.create("onnx.Reshape", {value, shape}, type, attrs);
+}
+
 /// A result of the new op with the type of the value that it replaces.
 Value Writer::toShapeOf(Value matrix, Value target) {
   auto type = cast<RankedTensorType>(target.getType());
@@ -210,9 +260,7 @@ Value Writer::toShapeOf(Value matrix, Value target) {
   if (value.getType() == type)
     return value;
   bool isFlat = type.getRank() == match::getRank(router.shaped) - 1;
-  // Nothing is in an empty batch; 0 is no "as it was".
-  return nodes.create("onnx.Reshape", {value, createShape(type, isFlat)}, type,
-                      b.getNamedAttr("allowzero", b.getI64IntegerAttr(1)));
+  return reshape(value, createShape(type, isFlat), type);
 }
 
 /// Users of `from` that stand behind the new op.
@@ -285,9 +333,12 @@ void Writer::run() {
   Value ids = replaceIds(route);
   if (router.dense)
     replaceDense(route, ids);
-  if (router.weights)
-    replace(router.weights, toShapeOf(route.getWeights(), router.weights));
-  eraseUnused(b, roots);
+  SmallVector<Value> results{ids};
+  if (router.weights) {
+    results.push_back(toShapeOf(route.getWeights(), router.weights));
+    replace(router.weights, results.back());
+  }
+  eraseUnused(b, roots, results);
 }
 
 bool moe::rewriteRouter(RewriterBase &rewriter, const Router &router,
