@@ -220,6 +220,8 @@ static bool readDeviation(Value value, Value &logits, double &wanted) {
                        c) ||
       c != static_cast<double>(columns - 1))
     return false;
+  if (!sameExtents(value, x))
+    return false;
   Value of = readSquares(variance, "onnx.ReduceSum", columns);
   if (!of && matchWithNumber(stripRows(variance), "onnx.Mul", inner, c) &&
       c == static_cast<double>(columns))
@@ -248,6 +250,8 @@ static bool readSoftcap(Value value, Value &logits, double &cap) {
              std::fabs(factor * cap - 1) > 1e-6) {
     return false;
   }
+  if (!sameExtents(inner, scaled) || !sameExtents(value, capped))
+    return false;
   logits = scaled;
   return true;
 }
@@ -265,7 +269,7 @@ void moe::readTransform(Value &logits, ir::Routing &routing) {
     x = stripRows(inner);
   }
   if (matchScale(x, inner, number) && std::isfinite(number) && number != 0 &&
-      getRank(inner) == getRank(x)) {
+      sameExtents(inner, x)) {
     routing.logitMult = toShortest(number, element);
     x = stripRows(inner);
   }

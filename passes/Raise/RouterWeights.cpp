@@ -249,7 +249,7 @@ bool WeightsReader::readNulls(Value w, Value &next) {
   } else {
     return false;
   }
-  if (!sameExtents(condition, user->getResult(0)))
+  if (!sameExtents(condition, user->getResult(0)) || !sameExtents(condition, w))
     return false;
   SmallVector<int64_t> nulls;
   for (int64_t e = 0; e < experts; ++e) {
@@ -403,8 +403,8 @@ bool WeightsReader::readNorm(Value w, Value &next) {
       routing = before;
       continue;
     }
-    // w / w is no division by a sum.
-    if (getColumns(divisor) != 1 && getColumns(divisor) != routing.k) {
+    // A divisor of more tokens would make more of them.
+    if (!sameExtents(result, x)) {
       routing = before;
       continue;
     }
@@ -433,8 +433,8 @@ bool WeightsReader::readFactor(Value w, Value &next) {
   } else {
     return false;
   }
-  // Not with a constant of more axes.
-  if (!sameExtents(result, w) && getRank(result) != getRank(w))
+  // Not with a constant of more tokens.
+  if (!sameExtents(result, x))
     return false;
   isScaled = true;
   next = result;
@@ -452,7 +452,8 @@ bool WeightsReader::readExpertScale(Value w, Value &next) {
   if (!isSameRows(a, w))
     std::swap(a, b);
   Operation *gather = stripRows(b).getDefiningOp();
-  if (!gather || !isSameRows(a, w) || gather->getNumOperands() != 2)
+  if (!gather || !sameExtents(result, a) || !isSameRows(a, w) ||
+      gather->getNumOperands() != 2)
     return false;
   Value table = gather->getOperand(0), at = gather->getOperand(1);
   StringRef name = gather->getName().getStringRef();
