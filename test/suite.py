@@ -162,6 +162,8 @@ def integration_scripts(options):
         ("routers in plain nodes", ["raise_routers.py"]),
         ("experts with a capacity", ["capacity.py"]),
         ("forms of experts", ["raise_experts.py"]),
+        ("pools in plain nodes", ["raise_pooling.py"]),
+        ("tokens in plain nodes", ["raise_tokens.py"]),
         ("isolation", ["isolation.py", os.path.join(SMALL, "mixtral")]),
     ]
     if os.path.isdir(CORPUS):

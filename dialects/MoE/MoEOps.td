@@ -4,7 +4,9 @@
 
 include "dialects/MoE/MoECapacity.td"
 include "dialects/MoE/MoEExperts.td"
+include "dialects/MoE/MoEPool.td"
 include "dialects/MoE/MoERoute.td"
 include "dialects/MoE/MoESchedule.td"
+include "dialects/MoE/MoETokens.td"
 
 #endif // MOE_DIALECTS_MOE_MOEOPS_TD

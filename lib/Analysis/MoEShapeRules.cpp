@@ -125,11 +125,108 @@ static void infer(NodeRef &node, ir::SwitchOp op) {
   }
 }
 
+//===----------------------------------------------------------------------===//
+// Pools and tokens
+//===----------------------------------------------------------------------===//
+
+static Extents poolExtents(NodeRef &node, Value x, ir::PoolingAttr pooling) {
+  Extents extents = node.facts.getExtents(x);
+  for (unsigned i = 0; i + 2 < extents.size(); ++i) {
+    DimExpr &extent = extents[i + 2];
+    if (pooling.isGlobal()) {
+      extent = ofInt(1);
+      continue;
+    }
+    if (extent.isConstant()) {
+      int64_t size = pooling.getResultExtent(i, extent.getConstant());
+      extent = size < 0 ? DimExpr() : ofInt(size);
+      continue;
+    }
+    // A last window over the end may be there or not.
+    int64_t reach = pooling.getDilation(i) * (pooling.getKernel()[i] - 1) + 1;
+    int64_t pads = pooling.getPadBegin(i) + pooling.getPadEnd(i);
+    extent = pooling.getCeil()
+                 ? DimExpr()
+                 : node.dims.floorDiv(extent + ofInt(pads - reach),
+                                      ofInt(pooling.getStride(i))) +
+                       ofInt(1);
+  }
+  return extents;
+}
+
+static void infer(NodeRef &node, ir::PoolOp op) {
+  node.results[0] = poolExtents(node, op.getX(), op.getPooling());
+}
+
+static void infer(NodeRef &node, ir::PoolSelectOp op) {
+  for (Attribute expert : op.getExperts()) {
+    Extents own =
+        poolExtents(node, op.getX(), cast<ir::PoolingAttr>(expert));
+    if (!node.results[0])
+      node.results[0] = own;
+    // Experts may say more than others; they agree.
+    for (auto [best, extent] : llvm::zip(*node.results[0], own))
+      best = common({best, extent});
+  }
+}
+
+static void infer(NodeRef &node, ir::TokenScoreOp op) {
+  node.results[0] = Extents{getExtent(node, op.getAttention(), 0),
+                            getExtent(node, op.getAttention(), 3)};
+}
+
+static void infer(NodeRef &node, ir::TokenKeepOp op) {
+  DimExpr tokens = getExtent(node, op.getScores(), 1), kept;
+  bool isMask = op.getPolicy() == ir::KeepPolicy::Mask;
+  if (isMask) {
+    kept = node.makeSymbol(0, 1);
+    node.dims.setBound(kept, tokens);
+  } else if (op.getCount()) {
+    kept = tokens - ofInt(*op.getCount() - static_cast<int64_t>(op.getK()));
+  } else {
+    kept = ofInt(static_cast<int64_t>(op.getFirst() + op.getK()));
+  }
+  node.results[0] = Extents{
+      isMask ? ofInt(1) : getExtent(node, op.getScores(), 0), kept};
+}
+
+static void infer(NodeRef &node, ir::TokenDropOp op) {
+  Extents extents = node.facts.getExtents(op.getX());
+  DimExpr kept = getExtent(node, op.getIdx(), 1);
+  extents[1] = op.getWeights() ? kept + ofInt(1) : kept;
+  node.results[0] = std::move(extents);
+}
+
+static void infer(NodeRef &node, ir::TokenRestoreOp op) {
+  Extents extents = node.facts.getExtents(op.getX());
+  extents[1] = op.getBase() ? getExtent(node, op.getBase(), 1)
+                            : getExtent(node, op.getIdx(), 1);
+  node.results[0] = std::move(extents);
+}
+
+static void infer(NodeRef &node, ir::KeepComposeOp op) {
+  DimExpr outer = getExtent(node, op.getOuter(), 0);
+  DimExpr inner = getExtent(node, op.getInner(), 0);
+  node.results[0] = Extents{outer.isConstant(1) ? inner : outer,
+                            getExtent(node, op.getInner(), 1)};
+}
+
+static void infer(NodeRef &node, ir::TokenMergeOp op) {
+  Extents x = node.facts.getExtents(op.getX());
+  DimExpr left = x[1] - ofInt(static_cast<int64_t>(op.getR()));
+  node.results[0] = Extents{x[0], left, x[2]};
+  node.results[1] = Extents{x[0], left, ofInt(1)};
+  node.results[2] = Extents{x[0], x[1]};
+}
+
 bool moe::applyMoEExtentRule(NodeRef &node) {
   return llvm::TypeSwitch<Operation *, bool>(node.op)
       .Case<ir::RouteOp, ir::RouteBalancedOp, ir::SoftRouteOp, ir::LoadStatsOp,
             ir::CapacityOp, ir::ExpertsOp, ir::TrivialExpertsOp,
-            ir::DequantizeOp, ir::MixOp, ir::SwitchOp>([&](auto op) {
+            ir::DequantizeOp, ir::MixOp, ir::SwitchOp, ir::PoolOp,
+            ir::PoolSelectOp, ir::TokenScoreOp, ir::TokenKeepOp,
+            ir::TokenDropOp, ir::TokenRestoreOp, ir::KeepComposeOp,
+            ir::TokenMergeOp>([&](auto op) {
         infer(node, op);
         return true;
       })

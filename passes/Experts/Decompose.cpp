@@ -12,6 +12,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/Remarks.h"
 #include "passes/Experts/DecomposeRouting.h"
+#include "passes/Experts/DecomposeTokens.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
 #include "llvm/ADT/SetVector.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -88,7 +89,11 @@ struct MoEDecompose : moe::impl::MoEDecomposeBase<MoEDecompose> {
       "moe.trivial_experts", "moe.mix",
       "moe.switch",          "moe.route",
       "moe.route_balanced",  "moe.soft_route",
-      "moe.load_stats",      "moe.capacity"};
+      "moe.load_stats",      "moe.capacity",
+      "moe.pool",            "moe.pool_select",
+      "moe.token_score",     "moe.token_keep",
+      "moe.token_drop",      "moe.token_restore",
+      "moe.keep_compose",    "moe.token_merge"};
 };
 } // namespace
 
@@ -155,11 +160,51 @@ LogicalResult MoEDecompose::build(GraphBuilder &graph, Operation *op,
       .Case([&](ir::SwitchOp choice) {
         results = decomposeSwitch(graph, choice);
         return success();
+      })
+      .Case([&](ir::PoolOp pool) {
+        results.push_back(decomposePool(graph, pool));
+        return success();
+      })
+      .Case([&](ir::PoolSelectOp pool) {
+        results.push_back(decomposePoolSelect(graph, pool));
+        return success();
+      })
+      .Case([&](ir::TokenScoreOp score) {
+        results.push_back(decomposeTokenScore(graph, score));
+        return success();
+      })
+      .Case([&](ir::TokenKeepOp keep) {
+        results.push_back(decomposeTokenKeep(graph, keep));
+        return success();
+      })
+      .Case([&](ir::TokenDropOp drop) {
+        results.push_back(decomposeTokenDrop(graph, drop));
+        return success();
+      })
+      .Case([&](ir::TokenRestoreOp restore) {
+        results.push_back(decomposeTokenRestore(graph, restore));
+        return success();
+      })
+      .Case([&](ir::KeepComposeOp compose) {
+        results.push_back(decomposeKeepCompose(graph, compose));
+        return success();
+      })
+      .Case([&](ir::TokenMergeOp merge) {
+        results = decomposeTokenMerge(graph, merge);
+        return success();
       });
 }
 
+/// Ops that no lowering of their own would make faster: the operators that they
+/// become are what runs.
+static bool runsAsGraph(Operation *op) {
+  return isa<ir::PoolOp, ir::PoolSelectOp, ir::TokenScoreOp, ir::TokenKeepOp,
+             ir::TokenDropOp, ir::TokenRestoreOp, ir::KeepComposeOp,
+             ir::TokenMergeOp>(op);
+}
+
 LogicalResult MoEDecompose::decompose(Operation *op) {
-  if (fallback) {
+  if (fallback && !runsAsGraph(op)) {
     auto function = op->getParentOfType<func::FuncOp>();
     remark::missed(op->getLoc(),
                    remark::RemarkOpts::name("moe-decompose")
@@ -176,6 +221,8 @@ LogicalResult MoEDecompose::decompose(Operation *op) {
   if (failed(build(graph, op, results)))
     return failure();
   for (auto [result, old] : llvm::zip(results, op->getResults())) {
+    if (!result) // Nobody uses it.
+      continue;
     result = graph.cast(result, getElement(old));
     result.setType(old.getType());
     old.replaceAllUsesWith(result);

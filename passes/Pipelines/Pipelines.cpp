@@ -42,6 +42,9 @@ static void buildRaisers(OpPassManager &manager) {
   // Forms of experts are told by extents, also those of what is new.
   manager.addNestedPass<func::FuncOp>(createInferShapes());
   manager.addNestedPass<func::FuncOp>(createRaiseExperts());
+  manager.addNestedPass<func::FuncOp>(createRaisePooling());
+  // Behind routers, whose TopK looks like a choice of tokens.
+  manager.addNestedPass<func::FuncOp>(createRaiseTokens());
 }
 
 void moe::buildRaisePipeline(OpPassManager &manager, bool plainNodes) {

@@ -248,4 +248,101 @@ def RaiseRouters : Pass<"moe-raise-routers", "::mlir::func::FuncOp"> {
   ];
 }
 
+def RaisePooling : Pass<"moe-raise-pooling", "::mlir::func::FuncOp"> {
+  let summary = "pools in plain nodes as moe.pool and moe.pool_select";
+  let description = [{
+    Recognises what exporters write for pools that ONNX has no operator for:
+
+    - GeM: `Pow(p)` of a map, which may be limited from below (Clip, Max), a mean
+      (AveragePool, GlobalAveragePool, or ReduceMean over the dims behind the
+      second), and `Pow(1/p)`;
+    - norms: the same with the mean multiplied by the number of its elements
+      (torch's LPPool, which adds `Sign * Relu(Abs)`), for even p or elements
+      that cannot be negative;
+    - mixers: a pool plus or minus its input, either scaled by a number
+      (PoolFormer; regional GeM);
+    - pooling experts: maps that each choose one of several pools, stacked and
+      gathered by an argmax.
+
+    ```mlir
+    func.func @gem(%x: tensor<?x32x8x8xf32>) -> tensor<?x32x1x1xf32> {
+      %eps = onnx.Constant() {value = dense<1.0e-6> : tensor<f32>} : () -> tensor<f32>
+      %p = onnx.Constant() {value = dense<3.0> : tensor<1xf32>} : () -> tensor<1xf32>
+      %q = onnx.Constant() {value = dense<0.33333334> : tensor<1xf32>} : () -> tensor<1xf32>
+      %0 = onnx.Clip(%x, %eps) : (tensor<?x32x8x8xf32>, tensor<f32>) -> tensor<?x32x8x8xf32>
+      %1 = onnx.Pow(%0, %p) : (tensor<?x32x8x8xf32>, tensor<1xf32>) -> tensor<?x32x8x8xf32>
+      %2 = onnx.GlobalAveragePool(%1) : (tensor<?x32x8x8xf32>) -> tensor<?x32x1x1xf32>
+      %3 = onnx.Pow(%2, %q) : (tensor<?x32x1x1xf32>, tensor<1xf32>) -> tensor<?x32x1x1xf32>
+      return %3 : tensor<?x32x1x1xf32>
+    }
+    ```
+    becomes
+    ```mlir
+    %y = moe.pool %x {pooling = #moe.pooling<kind = gem, p = 3.0, eps = 1.0e-6>}
+        : tensor<?x32x8x8xf32> -> tensor<?x32x1x1xf32>
+    ```
+
+    Powers that are not inverse, means over other dims, windows that depend on
+    the extents, experts that are no pools and the like stay, with a remark of
+    category `raise` that says which rule they break. So do pools weighted by a
+    softmax: all of them run, whatever they are called.
+  }];
+  let dependentDialects = ["::moe::ir::MoEDialect", "::moe::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numRaised", "raised", "Pools that became moe ops">,
+    Statistic<"numDeclined", "declined", "Pools that stayed">,
+  ];
+}
+
+def RaiseTokens : Pass<"moe-raise-tokens", "::mlir::func::FuncOp"> {
+  let summary = "tokens that are chosen, dropped, merged or put back";
+  let description = [{
+    Recognises how exporters write that a model goes on with fewer tokens, and
+    makes `moe.token_keep`, `moe.token_drop`, `moe.token_restore`,
+    `moe.token_merge` and `moe.token_score` of it:
+
+    - TopK of scores (or all of them sorted, and the first ones taken), sorted by
+      a second TopK or not, moved to a part of the sequence and with the numbers
+      of all tokens around it: FastV, EViT, DynamicViT at inference;
+    - GatherElements, GatherND or Gather from a list of all tokens with these
+      numbers; a token fused of those that were dropped behind it (EViT);
+    - ScatterElements and ScatterND that put tokens back or add to them (mixture
+      of depths);
+    - NonZero of a condition, for one sequence;
+    - Gather by constant numbers;
+    - bipartite soft matching (ToMe).
+
+    Numbers that are used for anything else keep their type through a cast.
+
+    ```mlir
+    func.func @depth(%x: tensor<2x16x64xf32>, %s: tensor<2x16xf32>) -> tensor<2x5x64xf32> {
+      %k = onnx.Constant() {value = dense<5> : tensor<1xi64>} : () -> tensor<1xi64>
+      %last = onnx.Constant() {value = dense<2> : tensor<1xi64>} : () -> tensor<1xi64>
+      %shape = onnx.Constant() {value = dense<[2, 5, 64]> : tensor<3xi64>} : () -> tensor<3xi64>
+      %v, %i = onnx.TopK(%s, %k) : (tensor<2x16xf32>, tensor<1xi64>) -> (tensor<2x5xf32>, tensor<2x5xi64>)
+      %u, %j = onnx.TopK(%i, %k) {largest = 0 : i64}
+          : (tensor<2x5xi64>, tensor<1xi64>) -> (tensor<2x5xi64>, tensor<2x5xi64>)
+      %0 = onnx.Unsqueeze(%u, %last) : (tensor<2x5xi64>, tensor<1xi64>) -> tensor<2x5x1xi64>
+      %1 = onnx.Expand(%0, %shape) : (tensor<2x5x1xi64>, tensor<3xi64>) -> tensor<2x5x64xi64>
+      %2 = onnx.GatherElements(%x, %1) {axis = 1 : i64}
+          : (tensor<2x16x64xf32>, tensor<2x5x64xi64>) -> tensor<2x5x64xf32>
+      return %2 : tensor<2x5x64xf32>
+    }
+    ```
+    becomes
+    ```mlir
+    %idx = moe.token_keep %s {k = 5} : tensor<2x16xf32> -> tensor<2x5xi32>
+    %0 = moe.token_drop %x, %idx : tensor<2x16x64xf32>, tensor<2x5xi32> -> tensor<2x5x64xf32>
+    ```
+
+    What takes tokens in another way, or only hides them from attention, stays,
+    with a remark of category `raise`.
+  }];
+  let dependentDialects = ["::moe::ir::MoEDialect", "::moe::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numRaised", "raised", "Steps that became moe ops">,
+    Statistic<"numMissed", "missed", "Steps that stayed">,
+  ];
+}
+
 #endif // MOE_PASSES_RAISE_PASSES_TD
