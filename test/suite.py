@@ -164,6 +164,7 @@ def integration_scripts(options):
         ("forms of experts", ["raise_experts.py"]),
         ("pools in plain nodes", ["raise_pooling.py"]),
         ("tokens in plain nodes", ["raise_tokens.py"]),
+        ("attention and norms in plain nodes", ["raise_attention.py"]),
         ("isolation", ["isolation.py", os.path.join(SMALL, "mixtral")]),
     ]
     if os.path.isdir(CORPUS):

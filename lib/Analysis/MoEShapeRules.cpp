@@ -63,6 +63,23 @@ static void infer(NodeRef &node, ir::CapacityOp op) {
   node.results[0] = node.results[1] = extents;
 }
 
+static void infer(NodeRef &node, ir::AttentionOp op) {
+  Value query = op.getQuery(), key = op.getKey(), value = op.getValue();
+  DimExpr batch = common({getExtent(node, query, 0), getExtent(node, key, 0),
+                          getExtent(node, value, 0)});
+  DimExpr heads = getExtent(node, query, 1);
+  node.results[0] = Extents{batch, heads, getExtent(node, query, 2),
+                            getExtent(node, value, 3)};
+  if (op.getProbs())
+    node.results[1] =
+        Extents{batch, heads, ofInt(op.getProbsCount().value_or(1)),
+                common({getExtent(node, key, 2), getExtent(node, value, 2)})};
+}
+
+static void infer(NodeRef &node, ir::NormOp op) {
+  node.results[0] = node.facts.getExtents(op.getX());
+}
+
 static void infer(NodeRef &node, ir::ExpertsOp op) {
   unsigned output = op.getLayout() == ir::BankLayout::OI ? 1 : 2;
   node.results[0] = Extents{
@@ -160,8 +177,7 @@ static void infer(NodeRef &node, ir::PoolOp op) {
 
 static void infer(NodeRef &node, ir::PoolSelectOp op) {
   for (Attribute expert : op.getExperts()) {
-    Extents own =
-        poolExtents(node, op.getX(), cast<ir::PoolingAttr>(expert));
+    Extents own = poolExtents(node, op.getX(), cast<ir::PoolingAttr>(expert));
     if (!node.results[0])
       node.results[0] = own;
     // Experts may say more than others; they agree.
@@ -186,8 +202,8 @@ static void infer(NodeRef &node, ir::TokenKeepOp op) {
   } else {
     kept = ofInt(static_cast<int64_t>(op.getFirst() + op.getK()));
   }
-  node.results[0] = Extents{
-      isMask ? ofInt(1) : getExtent(node, op.getScores(), 0), kept};
+  node.results[0] =
+      Extents{isMask ? ofInt(1) : getExtent(node, op.getScores(), 0), kept};
 }
 
 static void infer(NodeRef &node, ir::TokenDropOp op) {
@@ -222,9 +238,9 @@ static void infer(NodeRef &node, ir::TokenMergeOp op) {
 bool moe::applyMoEExtentRule(NodeRef &node) {
   return llvm::TypeSwitch<Operation *, bool>(node.op)
       .Case<ir::RouteOp, ir::RouteBalancedOp, ir::SoftRouteOp, ir::LoadStatsOp,
-            ir::CapacityOp, ir::ExpertsOp, ir::TrivialExpertsOp,
-            ir::DequantizeOp, ir::MixOp, ir::SwitchOp, ir::PoolOp,
-            ir::PoolSelectOp, ir::TokenScoreOp, ir::TokenKeepOp,
+            ir::CapacityOp, ir::AttentionOp, ir::NormOp, ir::ExpertsOp,
+            ir::TrivialExpertsOp, ir::DequantizeOp, ir::MixOp, ir::SwitchOp,
+            ir::PoolOp, ir::PoolSelectOp, ir::TokenScoreOp, ir::TokenKeepOp,
             ir::TokenDropOp, ir::TokenRestoreOp, ir::KeepComposeOp,
             ir::TokenMergeOp>([&](auto op) {
         infer(node, op);

@@ -84,16 +84,26 @@ struct MoEDecompose : moe::impl::MoEDecomposeBase<MoEDecompose> {
   LogicalResult build(GraphBuilder &graph, Operation *op,
                       SmallVector<Value> &results);
 
-  static constexpr llvm::StringLiteral kDecomposable[] = {
-      "moe.experts",         "moe.dequantize",
-      "moe.trivial_experts", "moe.mix",
-      "moe.switch",          "moe.route",
-      "moe.route_balanced",  "moe.soft_route",
-      "moe.load_stats",      "moe.capacity",
-      "moe.pool",            "moe.pool_select",
-      "moe.token_score",     "moe.token_keep",
-      "moe.token_drop",      "moe.token_restore",
-      "moe.keep_compose",    "moe.token_merge"};
+  static constexpr llvm::StringLiteral kDecomposable[] = {"moe.experts",
+                                                          "moe.dequantize",
+                                                          "moe.trivial_experts",
+                                                          "moe.mix",
+                                                          "moe.switch",
+                                                          "moe.route",
+                                                          "moe.route_balanced",
+                                                          "moe.soft_route",
+                                                          "moe.load_stats",
+                                                          "moe.capacity",
+                                                          "moe.attention",
+                                                          "moe.norm",
+                                                          "moe.pool",
+                                                          "moe.pool_select",
+                                                          "moe.token_score",
+                                                          "moe.token_keep",
+                                                          "moe.token_drop",
+                                                          "moe.token_restore",
+                                                          "moe.keep_compose",
+                                                          "moe.token_merge"};
 };
 } // namespace
 
@@ -155,6 +165,14 @@ LogicalResult MoEDecompose::build(GraphBuilder &graph, Operation *op,
       })
       .Case([&](ir::CapacityOp capacity) {
         results = decomposeCapacity(graph, capacity);
+        return success();
+      })
+      .Case([&](ir::AttentionOp attention) {
+        results = decomposeAttention(graph, attention);
+        return success();
+      })
+      .Case([&](ir::NormOp norm) {
+        results.push_back(decomposeNorm(graph, norm));
         return success();
       })
       .Case([&](ir::SwitchOp choice) {

@@ -19,6 +19,10 @@ llvm::SmallVector<mlir::Value> decomposeRouteBalanced(GraphBuilder &g,
 /// kept_ids and kept_weights.
 llvm::SmallVector<mlir::Value> decomposeCapacity(GraphBuilder &g,
                                                  ir::CapacityOp op);
+/// out and, if there are, probs.
+llvm::SmallVector<mlir::Value> decomposeAttention(GraphBuilder &g,
+                                                  ir::AttentionOp op);
+mlir::Value decomposeNorm(GraphBuilder &g, ir::NormOp op);
 /// dispatch and combine.
 llvm::SmallVector<mlir::Value> decomposeSoftRoute(GraphBuilder &g,
                                                   ir::SoftRouteOp op);

@@ -45,6 +45,8 @@ static void buildRaisers(OpPassManager &manager) {
   manager.addNestedPass<func::FuncOp>(createRaisePooling());
   // Behind routers, whose TopK looks like a choice of tokens.
   manager.addNestedPass<func::FuncOp>(createRaiseTokens());
+  manager.addNestedPass<func::FuncOp>(createRaiseNorms());
+  manager.addNestedPass<func::FuncOp>(createRaiseAttention());
 }
 
 void moe::buildRaisePipeline(OpPassManager &manager, bool plainNodes) {

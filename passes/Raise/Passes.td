@@ -113,6 +113,81 @@ def RaiseExperts : Pass<"moe-raise-experts", "::mlir::func::FuncOp"> {
   ];
 }
 
+def RaiseNorms : Pass<"moe-raise-norms", "::mlir::func::FuncOp"> {
+  let summary = "normalisations in plain nodes as moe.norm";
+  let description = [{
+    Layer norms (mean, difference, mean of its square, root, quotient), RMS norms
+    and group norms (an InstanceNormalization between two Reshapes), however
+    squares, roots and quotients are spelled, with the casts around them and the
+    constant scale and bias behind them.
+
+    ```mlir
+    %two = onnx.Constant() {value = dense<2.0> : tensor<f32>} : () -> tensor<f32>
+    %eps = onnx.Constant() {value = dense<1.0e-05> : tensor<f32>} : () -> tensor<f32>
+    %axis = onnx.Constant() {value = dense<-1> : tensor<1xi64>} : () -> tensor<1xi64>
+    %0 = onnx.Pow(%x, %two) : (tensor<?x64xf32>, tensor<f32>) -> tensor<?x64xf32>
+    %1 = onnx.ReduceMean(%0, %axis) : (tensor<?x64xf32>, tensor<1xi64>) -> tensor<?x1xf32>
+    %2 = onnx.Add(%1, %eps) : (tensor<?x1xf32>, tensor<f32>) -> tensor<?x1xf32>
+    %3 = onnx.Sqrt(%2) : (tensor<?x1xf32>) -> tensor<?x1xf32>
+    %y = onnx.Div(%x, %3) : (tensor<?x64xf32>, tensor<?x1xf32>) -> tensor<?x64xf32>
+    ```
+    becomes
+    ```mlir
+    %y = moe.norm %x {kind = #moe.norm_kind<rms>, epsilon = 9.9999997473787516e-06}
+        : tensor<?x64xf32> -> tensor<?x64xf32>
+    ```
+
+    Nodes that are one normalisation already stay as they are.
+  }];
+  let dependentDialects = ["::moe::ir::MoEDialect", "::moe::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numRaised", "raised", "Normalisations that became moe.norm">,
+    Statistic<"numMissed", "missed", "Normalisations that stayed">,
+  ];
+}
+
+def RaiseAttention : Pass<"moe-raise-attention", "::mlir::func::FuncOp"> {
+  let summary = "attention in plain nodes as moe.attention";
+  let description = [{
+    Two products with a softmax between them become one `moe.attention`: with
+    scores or queries and keys scaled, a soft cap, casts to f32 around the
+    softmax, zeros for rows that are NaN, keys and values repeated for groups of
+    heads, addends and masks.
+
+    An addend that is 0 or one very low number everywhere is a mask, like the
+    condition of a Where that hides scores. What a mask says of the numbers of
+    queries and keys alone (`Range` against `Range`, a constant triangle, Trilu)
+    becomes `causal` and `window`; the rest of it stays `mask`.
+
+    Rows of the probabilities that the graph reads elsewhere (what the class
+    token or the last token looks at) become `probs`.
+
+    ```mlir
+    %c = onnx.Constant() {value = dense<0.125> : tensor<f32>} : () -> tensor<f32>
+    %kt = onnx.Transpose(%k) {perm = array<i64: 0, 1, 3, 2>}
+        : (tensor<?x12x197x64xf32>) -> tensor<?x12x64x197xf32>
+    %0 = onnx.MatMul(%q, %kt) : (tensor<?x12x197x64xf32>, tensor<?x12x64x197xf32>) -> tensor<?x12x197x197xf32>
+    %1 = onnx.Mul(%0, %c) : (tensor<?x12x197x197xf32>, tensor<f32>) -> tensor<?x12x197x197xf32>
+    %p = onnx.Softmax(%1) {axis = -1 : i64} : (tensor<?x12x197x197xf32>) -> tensor<?x12x197x197xf32>
+    %o = onnx.MatMul(%p, %v) : (tensor<?x12x197x197xf32>, tensor<?x12x197x64xf32>) -> tensor<?x12x197x64xf32>
+    ```
+    becomes
+    ```mlir
+    %o = moe.attention %q, %k, %v {scale = 1.250000e-01 : f64}
+        : tensor<?x12x197x64xf32>, tensor<?x12x197x64xf32>, tensor<?x12x197x64xf32> -> tensor<?x12x197x64xf32>
+    ```
+
+    Extents must be known to be equal (`onnx-infer-shapes`). What leads from one
+    product over a softmax to another and does not fit stays, with a remark of
+    category `raise` that names the node and the rule.
+  }];
+  let dependentDialects = ["::moe::ir::MoEDialect", "::moe::onnx::ONNXDialect"];
+  let statistics = [
+    Statistic<"numRaised", "raised", "Products that became moe.attention">,
+    Statistic<"numMissed", "missed", "Products that stayed">,
+  ];
+}
+
 def ExportContrib : Pass<"moe-export-contrib", "::mlir::func::FuncOp"> {
   let summary = "moe ops as com.microsoft's MoE and QMoE";
   let description = [{

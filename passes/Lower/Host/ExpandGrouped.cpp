@@ -1,5 +1,6 @@
 //===- ExpandGrouped.cpp - products of experts as loops over kernels ------===//
 
+#include "passes/Lower/Host/ExpandAttention.h"
 #include "passes/Lower/Host/GroupedLinear.h"
 #include "passes/Lower/Host/Passes.h"
 
@@ -107,7 +108,7 @@ struct ExpandGroupedPass : moe::impl::ExpandGroupedPassBase<ExpandGroupedPass> {
     MicroKernels kernels(getOperation(), KernelTile(vectorBits));
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
-      if (isa<ir::GroupedLinearOp, ir::CombineOp>(op))
+      if (isa<ir::GroupedLinearOp, ir::CombineOp, ir::AttendOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -115,6 +116,9 @@ struct ExpandGroupedPass : moe::impl::ExpandGroupedPassBase<ExpandGroupedPass> {
       if (auto linear = dyn_cast<ir::GroupedLinearOp>(op)) {
         GroupedLinear(linear, kernels, builder).emit();
         ++numProducts;
+      } else if (auto attend = dyn_cast<ir::AttendOp>(op)) {
+        expandAttention(attend, kernels, builder);
+        ++numAttentions;
       } else {
         expandCombine(cast<ir::CombineOp>(op), kernels.tile, builder);
       }

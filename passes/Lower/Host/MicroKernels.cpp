@@ -17,14 +17,17 @@
 using namespace mlir;
 using namespace moe;
 
+/// Behind the names of kernels, by form.
+static const std::string suffixes[] = {"", ".prefetch", ".strided"};
+
 /// Types of a kernel's arguments.
-static SmallVector<Type> argumentTypes(MLIRContext *context, bool prefetch) {
+static SmallVector<Type> argumentTypes(MLIRContext *context, bool hasMore) {
   Type index = IndexType::get(context);
   auto buffer =
       MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
   SmallVector<Type> types = {buffer, index, index,  buffer,
                              index,  index, buffer, index};
-  if (prefetch)
+  if (hasMore)
     types.push_back(index);
   return types;
 }
@@ -45,15 +48,25 @@ func::FuncOp MicroKernels::create(const std::string &name,
   return function;
 }
 
+func::FuncOp MicroKernels::get(int64_t rows, bool prefetch) {
+  return get(rows, prefetch ? Form::Prefetch : Form::Plain);
+}
+
 func::FuncOp MicroKernels::getAny(bool prefetch) {
-  func::FuncOp &function = kernels[{0, prefetch}];
+  return getAny(prefetch ? Form::Prefetch : Form::Plain);
+}
+
+func::FuncOp MicroKernels::getAnyStrided() { return getAny(Form::Strided); }
+
+func::FuncOp MicroKernels::getAny(Form form) {
+  func::FuncOp &function = kernels[{0, form}];
   if (function)
     return function;
+  bool prefetch = form == Form::Prefetch;
   MLIRContext *context = module.getContext();
   SmallVector<Type> types = {IndexType::get(context)};
-  llvm::append_range(types, argumentTypes(context, prefetch));
-  function =
-      create(prefetch ? "moe.kernel.any.prefetch" : "moe.kernel.any", types);
+  llvm::append_range(types, argumentTypes(context, form != Form::Plain));
+  function = create("moe.kernel.any" + suffixes[static_cast<int>(form)], types);
   OpBuilder b(context);
   Location loc = function.getLoc();
   b.setInsertionPointToStart(&function.front());
@@ -64,7 +77,7 @@ func::FuncOp MicroKernels::getAny(bool prefetch) {
   auto fill = [&](Region &region, int64_t rows) {
     OpBuilder::InsertionGuard guard(b);
     b.createBlock(&region);
-    func::CallOp::create(b, loc, get(rows, prefetch),
+    func::CallOp::create(b, loc, get(rows, form),
                          function.getArguments().drop_front());
     scf::YieldOp::create(b, loc);
   };
@@ -87,15 +100,15 @@ static Value hidden(OpBuilder &b, Location loc, Value value) {
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), number);
 }
 
-func::FuncOp MicroKernels::get(int64_t rows, bool prefetch) {
-  func::FuncOp &function = kernels[{rows, prefetch}];
+func::FuncOp MicroKernels::get(int64_t rows, Form form) {
+  func::FuncOp &function = kernels[{rows, form}];
   if (function)
     return function;
   MLIRContext *context = module.getContext();
-  std::string name = "moe.kernel.r" + std::to_string(rows);
-  if (prefetch)
-    name += ".prefetch";
-  function = create(name, argumentTypes(context, prefetch));
+  std::string name = "moe.kernel.r" + std::to_string(rows) +
+                     suffixes[static_cast<int>(form)];
+  function = create(name, argumentTypes(context, form != Form::Plain));
+  bool prefetch = form == Form::Prefetch;
   OpBuilder b(context);
   Location loc = function.getLoc();
   b.setInsertionPointToStart(&function.front());
@@ -114,7 +127,8 @@ func::FuncOp MicroKernels::get(int64_t rows, bool prefetch) {
     return arith::MulIOp::create(b, loc, x, y);
   };
   Value zero = constant(0), one = constant(1), block = constant(kernelBlock);
-  Value columns = constant(tile.columns);
+  Value step = form == Form::Strided ? function.getArgument(8)
+                                     : constant(tile.columns);
   SmallVector<Value> rowFirst = {aFirst};
   while (static_cast<int64_t>(rowFirst.size()) < rows)
     rowFirst.push_back(add(rowFirst.back(), aStride));
@@ -142,7 +156,7 @@ func::FuncOp MicroKernels::get(int64_t rows, bool prefetch) {
       memref::PrefetchOp::create(b, loc, panel, line, /*isWrite=*/false,
                                  /*localityHint=*/2, /*isDataCache=*/true);
     }
-    Value place = add(bFirst, mul(k, columns));
+    Value place = add(bFirst, mul(k, step));
     SmallVector<Value> loaded, next;
     for (int64_t v = 0; v < vectors; ++v)
       loaded.push_back(vector::LoadOp::create(

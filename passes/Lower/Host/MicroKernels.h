@@ -51,16 +51,23 @@ public:
   /// calls the one for so many. With `prefetch` only for at least half of the
   /// most rows, which is what blocks have where there are two and more.
   mlir::func::FuncOp getAny(bool prefetch);
+  /// The same without `ahead`, for a panel whose rows are bStride apart: the
+  /// last argument.
+  mlir::func::FuncOp getAnyStrided();
 
   const KernelTile tile;
 
 private:
+  enum class Form { Plain, Prefetch, Strided };
+
+  mlir::func::FuncOp get(int64_t rows, Form form);
+  mlir::func::FuncOp getAny(Form form);
   mlir::func::FuncOp create(const std::string &name,
                             llvm::ArrayRef<mlir::Type> types);
 
   mlir::ModuleOp module;
-  /// By number of rows, 0 for any, and prefetch.
-  std::map<std::pair<int64_t, bool>, mlir::func::FuncOp> kernels;
+  /// By number of rows, 0 for any.
+  std::map<std::pair<int64_t, Form>, mlir::func::FuncOp> kernels;
 };
 
 } // namespace moe

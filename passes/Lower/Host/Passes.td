@@ -149,12 +149,20 @@ def ExpandGroupedPass : Pass<"moe-expand-grouped", "::mlir::ModuleOp"> {
     and codes of a few bits, are converted a block of a panel at a time. The
     epilogue is computed on vectors. `moe.combine` becomes a parallel loop over
     tokens.
+
+    `moe.attend` becomes two parallel loops. The first one packs keys and values
+    into panels, the second one computes the scores of 8 (6) rows at a time, and
+    of them the results: no more than these rows of a task are in memory at
+    once. Panels that no row of a task sees are left out. Where there are so few
+    rows that each key is read once, keys and values are read where they are.
   }];
   let options = [
     Option<"vectorBits", "vector-bits", "unsigned", "512",
            "Width of the target's vector registers">,
   ];
-  let statistics = [Statistic<"numProducts", "products", "Products expanded">];
+  let statistics = [
+    Statistic<"numProducts", "products", "Products expanded">,
+    Statistic<"numAttentions", "attentions", "Attentions expanded">];
   let dependentDialects = [
     "::moe::rt::RtDialect", "::mlir::scf::SCFDialect",
     "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect",

@@ -22,6 +22,8 @@ Value softmaxOver(FunctionLowering &l, Value tensor,
                   ArrayRef<OpFoldResult> shape, ArrayRef<bool> reduced,
                   Type type);
 
+/// Attention.cpp
+void registerMoEAttention(LoweringTable &table);
 /// Experts.cpp
 void registerExperts(LoweringTable &table);
 /// Route.cpp, and with it the files below.

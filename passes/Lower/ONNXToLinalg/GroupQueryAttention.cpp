@@ -8,16 +8,20 @@
 // and these rows are the present. With one, lead are the rows that the cache
 // still holds of P tokens, and the present is the end of the attended rows.
 //
-// Scores of keys that a query must not see are -inf before the softmax. Rows
-// without a key at all (padding) give 0.
+// What is attended to becomes moe.attend, which holds a few rows of scores at a
+// time. Scores of keys that a query must not see are -inf before the softmax.
+// Rows without a key at all (padding) give 0.
 //
 // Letters: B batch, S new tokens, N heads of queries in K groups of G, D width
 // of a head, A attended rows.
 //
 //===----------------------------------------------------------------------===//
 
+#include "dialects/MoE/MoEDialect.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "passes/Lower/ONNXToLinalg/Reductions.h"
+#include <cmath>
+#include <limits>
 
 using namespace mlir;
 using namespace moe;
@@ -120,7 +124,7 @@ private:
   Value rotate(Value heads, OpFoldResult count, Value positions);
   Value attendedRows(Value past, Value fresh, OpFoldResult rows);
   Value presentRows(Value attended);
-  Value maskedScores(Value keys);
+  Value biasOfRows();
   Value attend(Value keys, Value values);
 
   FunctionLowering &l;
@@ -529,171 +533,100 @@ Value GroupQuery::presentRows(Value rows) {
       });
 }
 
-static Value multiplyAdd(OpBuilder &b, Location loc, ValueRange in,
-                         Value accumulator) {
-  Value product =
-      arith::MulFOp::create(b, loc, widen(b, loc, in[0]), widen(b, loc, in[1]));
-  return arith::AddFOp::create(b, loc, accumulator, product);
-}
-
-/// [B, K, G, S, A] in f32, -inf where a query does not see a key.
-Value GroupQuery::maskedScores(Value keys) {
-  OpFoldResult groups = l.index(keyHeads), inGroup = l.index(heads / keyHeads);
-  Extents shape{batch, groups, inGroup, tokens, attended};
-  Value grouped = l.reshape(query, {batch, tokens, l.index(heads), width},
-                            {batch, tokens, groups, inGroup, width});
-  Extents loops = shape;
-  loops.push_back(width);
-  Value products =
-      l.reduce(loops, {false, false, false, false, false, true},
-               l.filled(shape, l.scalar(f32, 0)), {grouped, keys},
-               {map(6, {0, 3, 1, 2, 5}), map(6, {0, 1, 4, 5})}, multiplyAdd);
-
-  double factor = floatAttr(op, "scale", 0), cap = floatAttr(op, "softcap", 0);
-  Value scale;
-  if (factor != 0) {
-    scale = l.scalar(f32, factor);
-  } else {
-    Value wide = toFloat(l.b, loc, l.value(width), f32);
-    scale = arith::DivFOp::create(l.b, loc, l.scalar(f32, 1),
-                                  math::SqrtOp::create(l.b, loc, wide));
-  }
-  Value bias = has(Bias) ? l.tensor(get(Bias)) : Value();
-  Value biasRows, biasHeads;
-  if (bias) {
-    biasRows = l.value(l.dim(get(Bias), 0));
-    biasHeads = l.value(l.dim(get(Bias), 1));
-  }
+/// The bias of each attended row: that of its position.
+Value GroupQuery::biasOfRows() {
+  Value bias = l.tensor(get(Bias));
+  // Without a window-sized cache row j is position j.
+  if (!sliding)
+    return bias;
+  Value rows = l.value(l.dim(get(Bias), 0));
   Value one = l.value(l.index(1)), zero = l.value(l.index(0));
-  Value hidden = getIdentity(l, Combine::Max, f32);
-  AffineMap entry = map(5, {0});
+  Value most = toI64(total), none = l.scalar(elementOf(bias), 0);
+  AffineMap entry = map(4, {0});
   return l.pointwise(
-      shape, f32, {products, cached, lead, fresh},
-      {map(5, {0, 1, 2, 3, 4}), entry, entry, entry},
+      {batch, l.dim(get(Bias), 1), tokens, attended}, elementOf(bias),
+      {cached, lead}, {entry, entry},
       [&](OpBuilder &b, Location at, ValueRange args) {
         Scalars s{b, at};
-        Value row = s.loop64(4);
-        // Positions of the query and the key.
-        Value from = s.add(args[1], s.loop64(3));
-        Value to = s.add(row, s.sub(args[1], args[2]));
-        Value seen = s.less(row, s.add(args[2], args[3]));
-        if (causal)
-          seen = s.both(seen, s.compare(arith::CmpIPredicate::sle, to, from));
-        if (window >= 0)
-          seen = s.both(seen, s.less(s.sub(from, s.number(window)), to));
-        Value v = arith::MulFOp::create(b, at, args[0], scale);
-        if (cap != 0) {
-          Value limit =
-              arith::ConstantOp::create(b, at, b.getF32FloatAttr(cap));
-          v = arith::DivFOp::create(b, at, v, limit);
-          v = math::TanhOp::create(b, at, v);
-          v = arith::MulFOp::create(b, at, v, limit);
-        }
-        if (!bias)
-          return s.select(seen, v, hidden);
-        Value inner = arith::ConstantIndexOp::create(b, at, heads / keyHeads);
-        Value head =
-            s.add(arith::MulIOp::create(b, at, s.loop(1), inner), s.loop(2));
-        auto place = [&](Value extent, Value index) {
-          Value isOne = s.compare(arith::CmpIPredicate::eq, extent, one);
-          return s.select(isOne, zero, index);
-        };
-        SmallVector<Value> where{place(biasRows, s.loop(0)),
-                                 place(biasHeads, head), s.loop(3),
-                                 s.toIndex(to)};
+        Value to = s.add(s.loop64(3), s.sub(args[0], args[1]));
+        Value n = s.select(s.compare(arith::CmpIPredicate::eq, rows, one), zero,
+                           s.loop(0));
+        Value inside =
+            s.both(s.compare(arith::CmpIPredicate::sle, s.number(0), to),
+                   s.less(to, most));
+        SmallVector<Value> where{n, s.loop(1), s.loop(2)};
         return s.guarded(
-            seen,
+            inside,
             [&](OpBuilder &nested) -> Value {
-              Value extra = tensor::ExtractOp::create(nested, at, bias, where);
-              return arith::AddFOp::create(nested, at, v,
-                                           widen(nested, at, extra));
+              where.push_back(Scalars{nested, at}.toIndex(to));
+              return tensor::ExtractOp::create(nested, at, bias, where);
             },
-            [&](OpBuilder &) { return hidden; });
+            [&](OpBuilder &) { return none; });
       });
 }
 
-/// Softmax of the scores and the mean of the values, [B, S, K, G, D].
+/// Softmax of the scores and the mean of the values, [B, S, N, D].
+///
+/// Row j of the attended ones has position j + P - lead, query i of an entry
+/// position P + i: so j <= i + lead is what causality leaves.
 Value GroupQuery::attend(Value keys, Value values) {
-  OpFoldResult groups = l.index(keyHeads), inGroup = l.index(heads / keyHeads);
-  Extents rowShape{batch, groups, inGroup, tokens};
-  Extents shape = rowShape;
-  shape.push_back(attended);
-  Value scores = maskedScores(keys);
-
-  // A sink is one more score, of a key whose value is 0.
-  Value sink;
-  if (has(Sink))
-    sink = l.reshape(l.tensor(get(Sink)), l.index(heads), {groups, inGroup});
-  else if (intAttr(op, "smooth_softmax", -1) == 1)
-    sink = l.filled({groups, inGroup}, l.scalar(f32, 0));
-  auto withSink =
-      [&](Value rows,
-          llvm::function_ref<Value(OpBuilder &, Location, ValueRange)> body) {
-        SmallVector<Value> operands{rows};
-        SmallVector<AffineMap> maps{map(4, {0, 1, 2, 3})};
-        if (sink) {
-          operands.push_back(sink);
-          maps.push_back(map(4, {1, 2}));
-        }
-        return l.pointwise(rowShape, f32, operands, maps, body);
-      };
-
-  SmallVector<bool> overKeys{false, false, false, false, true};
-  Reduction rows(l, scores, shape, overKeys);
-  Value greatest =
-      rows.fold(Combine::Max, f32,
-                [](OpBuilder &, Location, ValueRange args) { return args[0]; });
-  // A finite one, so that rows without a key become 0 and not NaN.
-  Value least = l.constant(l.b.getFloatAttr(
-      f32, APFloat::getLargest(APFloat::IEEEsingle(), /*Negative=*/true)));
-  greatest = withSink(
-      greatest, [&](OpBuilder &b, Location at, ValueRange args) -> Value {
-        Value v = arith::MaximumFOp::create(b, at, args[0], least);
-        if (sink)
-          v = arith::MaximumFOp::create(b, at, v, widen(b, at, args[1]));
-        return v;
+  AffineMap one = map(1, {0});
+  auto perEntry = [&](ValueRange operands, BodyFn body) {
+    SmallVector<AffineMap> maps(operands.size(), one);
+    return l.pointwise(batch, l.b.getIndexType(), operands, maps, body);
+  };
+  Value shifts = perEntry(lead, [](OpBuilder &b, Location at, ValueRange args) {
+    return Scalars{b, at}.toIndex(args[0]);
+  });
+  Value lengths =
+      perEntry({lead, fresh}, [](OpBuilder &b, Location at, ValueRange args) {
+        Scalars s{b, at};
+        return s.toIndex(s.add(args[0], args[1]));
       });
-  Value weights = rows.map(
-      f32,
-      [](OpBuilder &b, Location at, ValueRange args) -> Value {
-        return math::ExpOp::create(
-            b, at, arith::SubFOp::create(b, at, args[0], args[1]));
-      },
-      greatest);
-  Reduction weightRows(l, weights, shape, overKeys);
-  Value sum = weightRows.fold(
-      Combine::Sum, f32,
-      [](OpBuilder &, Location, ValueRange args) { return args[0]; });
-  if (sink)
-    sum = l.pointwise(
-        rowShape, f32, {sum, greatest, sink},
-        {map(4, {0, 1, 2, 3}), map(4, {0, 1, 2, 3}), map(4, {1, 2})},
-        [](OpBuilder &b, Location at, ValueRange args) -> Value {
-          Value extra = math::ExpOp::create(
-              b, at,
-              arith::SubFOp::create(b, at, widen(b, at, args[2]), args[1]));
-          return arith::AddFOp::create(b, at, args[0], extra);
-        });
 
-  Extents mixed = rowShape;
-  mixed.push_back(width);
-  Extents loops = mixed;
-  loops.push_back(attended);
-  Value mean =
-      l.reduce(loops, {false, false, false, false, false, true},
-               l.filled(mixed, l.scalar(f32, 0)), {weights, values},
-               {map(6, {0, 1, 2, 3, 5}), map(6, {0, 1, 5, 4})}, multiplyAdd);
-  Value zero = l.scalar(f32, 0);
-  return l.pointwise({batch, tokens, groups, inGroup, width}, element,
-                     {mean, sum},
-                     {map(5, {0, 2, 3, 1, 4}), map(5, {0, 2, 3, 1})},
-                     [&](OpBuilder &b, Location at, ValueRange args) -> Value {
-                       Value v = arith::DivFOp::create(b, at, args[0], args[1]);
-                       Value empty = arith::CmpFOp::create(
-                           b, at, arith::CmpFPredicate::OEQ, args[1], zero);
-                       v = arith::SelectOp::create(b, at, empty, zero, v);
-                       return narrow(b, at, v, element);
-                     });
+  double scale = floatAttr(op, "scale", 0), cap = floatAttr(op, "softcap", 0);
+  auto known = getConstantIntValue(width);
+  if (scale == 0 && known) {
+    scale = 1 / std::sqrt(static_cast<double>(*known));
+  } else if (scale == 0) {
+    Value root =
+        math::SqrtOp::create(l.b, loc, toFloat(l.b, loc, l.value(width), f32));
+    query = l.pointwise({batch, tokens, l.index(heads), width}, f32, query,
+                        AffineMap::getMultiDimIdentityMap(4, l.b.getContext()),
+                        [&](OpBuilder &b, Location at, ValueRange args) {
+                          return arith::DivFOp::create(
+                                     b, at, widen(b, at, args[0]), root)
+                              .getResult();
+                        });
+    scale = 1;
+  }
+  // A sink is one more score, of a key whose value is 0.
+  Value sinks;
+  if (has(Sink))
+    sinks = l.castTo(l.tensor(get(Sink)), f32);
+  else if (intAttr(op, "smooth_softmax", -1) == 1)
+    sinks = l.filled(l.index(heads), l.scalar(f32, 0));
+
+  Value bias = has(Bias) ? biasOfRows() : Value();
+  Value out = l.allocate({batch, tokens, l.index(heads), width}, element);
+  // Buffers are taken when all tensors are there: what is computed after that
+  // may reuse them.
+  for (Value *tensor :
+       {&query, &keys, &values, &bias, &sinks, &shifts, &lengths})
+    if (*tensor)
+      *tensor = l.readable(*tensor);
+  auto byToken = l.b.getDenseI64ArrayAttr({0, 2, 1, 3});
+  auto asThey = l.b.getDenseI64ArrayAttr({0, 1, 2, 3});
+  auto flag = [&](bool set) { return set ? l.b.getUnitAttr() : UnitAttr(); };
+  ir::AttendOp::create(
+      l.b, loc, query, keys, values, bias, Value(), sinks, Value(), shifts,
+      lengths, out, Value(), Value(), l.b.getF64FloatAttr(scale),
+      l.b.getF64FloatAttr(cap), flag(causal),
+      window >= 0 ? l.b.getI64IntegerAttr(window) : IntegerAttr(),
+      l.b.getF64FloatAttr(-std::numeric_limits<double>::infinity()),
+      // Rows without a key, which are padding, give 0.
+      flag(true), byToken, asThey, asThey, byToken);
+  return l.finished(out);
 }
 
 LogicalResult GroupQuery::lower() {
@@ -744,9 +677,8 @@ LogicalResult GroupQuery::lower() {
   Value keys = rowsFor(PastKey, key, 1);
   Value values = rowsFor(PastValue, value, 2);
   Value out = attend(keys, values);
-  OpFoldResult groups = l.index(keyHeads), inGroup = l.index(heads / keyHeads);
   l.set(op->getResult(0),
-        l.reshape(out, {batch, tokens, groups, inGroup, width},
+        l.reshape(out, {batch, tokens, l.index(heads), width},
                   {batch, tokens, l.mul(width, l.index(heads))}));
   return success();
 }

@@ -37,6 +37,7 @@ const LoweringTable &LoweringTable::get() {
     registerControlFlow(*built);
     registerRouting(*built);
     registerExperts(*built);
+    registerMoEAttention(*built);
     return built;
   }();
   return *table;

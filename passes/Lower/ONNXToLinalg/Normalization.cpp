@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "dialects/MoE/MoEDialect.h"
 #include "passes/Lower/ONNXToLinalg/Reductions.h"
 
 using namespace mlir;
@@ -96,11 +97,13 @@ struct Operands {
 };
 
 /// (x - mean) * inverse * scale + shift with per-row moments; `scale` and
-/// `shift` are read through maps of their own. Mean and shift may be null.
+/// `shift` are read through maps of their own. Mean and shift may be null. With
+/// `round` what is scaled is brought into the type `element` first.
 Value normalise(FunctionLowering &l, Value x, ArrayRef<OpFoldResult> shape,
                 Reduction &rows, Value mean, Value inverse,
                 std::pair<Value, AffineMap> scale,
-                std::pair<Value, AffineMap> shift, Type type, Type element) {
+                std::pair<Value, AffineMap> shift, Type type, Type element,
+                bool round = false) {
   Operands operands;
   operands.add(
       x, AffineMap::getMultiDimIdentityMap(shape.size(), l.b.getContext()));
@@ -117,6 +120,8 @@ Value normalise(FunctionLowering &l, Value x, ArrayRef<OpFoldResult> shape,
                        if (meanAt >= 0)
                          v = arith::SubFOp::create(b, loc, v, arg(meanAt));
                        v = arith::MulFOp::create(b, loc, v, arg(inverseAt));
+                       if (round)
+                         v = toFloat(b, loc, toFloat(b, loc, v, element), type);
                        if (scaleAt >= 0)
                          v = arith::MulFOp::create(b, loc, v, arg(scaleAt));
                        if (shiftAt >= 0)
@@ -153,8 +158,7 @@ std::pair<Value, AffineMap> getBroadcast(FunctionLowering &l, Value onnxValue,
 /// Checks that an operand broadcasts to `shape`; reports what only shows at
 /// run time at run time.
 LogicalResult checkBroadcast(FunctionLowering &l, Operation *op,
-                             unsigned formal, Value like) {
-  Value v = operand(op, formal);
+                             unsigned formal, Value v, Value like) {
   if (!v)
     return success();
   int64_t rank = rankOf(v), lead = rankOf(like) - rank;
@@ -178,6 +182,11 @@ LogicalResult checkBroadcast(FunctionLowering &l, Operation *op,
             /*code=*/3);
   }
   return success();
+}
+
+LogicalResult checkBroadcast(FunctionLowering &l, Operation *op,
+                             unsigned formal, Value like) {
+  return checkBroadcast(l, op, formal, operand(op, formal), like);
 }
 
 LogicalResult lowerLayerNorm(FunctionLowering &l, Operation *op) {
@@ -277,8 +286,8 @@ LogicalResult lowerSkipRMSNorm(FunctionLowering &l, Operation *op) {
 
 /// Reports a per-channel operand whose extent is not that of the channels.
 LogicalResult checkChannels(FunctionLowering &l, Operation *op,
-                            unsigned formal) {
-  Value x = op->getOperand(0), v = operand(op, formal);
+                            unsigned formal, Value v) {
+  Value x = op->getOperand(0);
   if (rankOf(x) < 2 || rankOf(v) != 1)
     return op->emitOpError()
            << "takes an input of rank 2 or more and operand #" << formal
@@ -294,6 +303,11 @@ LogicalResult checkChannels(FunctionLowering &l, Operation *op,
                "operand #" + Twine(formal) +
                    " does not have one element for each channel");
   return success();
+}
+
+LogicalResult checkChannels(FunctionLowering &l, Operation *op,
+                            unsigned formal) {
+  return checkChannels(l, op, formal, operand(op, formal));
 }
 
 /// The map that reads a tensor of one value per channel.
@@ -354,6 +368,55 @@ LogicalResult lowerGroupNorm(FunctionLowering &l, Operation *op) {
   Value y = normalise(l, source, split, rows, mean, inverse, perChannel(1),
                       perChannel(2), type, element);
   l.set(op->getResult(0), l.reshape(y, split, shape));
+  return success();
+}
+
+LogicalResult lowerNorm(FunctionLowering &l, Operation *generic) {
+  auto op = cast<ir::NormOp>(generic);
+  bool isGroup = op.getKind() == ir::NormKind::Group;
+  Value x = op.getX();
+  int64_t rank = rankOf(x);
+  for (auto [formal, v] : {std::pair{1u, op.getScale()},
+                           std::pair{2u, op.getBias()}})
+    if (v && failed(isGroup ? checkChannels(l, op, formal, v)
+                            : checkBroadcast(l, op, formal, v, x)))
+      return failure();
+  Extents shape = l.dims(x), split = shape;
+  Value source = l.tensor(x);
+  Type type = getComputeType(elementOf(source));
+  Type element = FunctionLowering::convertElement(elementOf(op.getY()));
+  std::pair<Value, AffineMap> scale, bias;
+  int64_t axis = normalizeAxis(op.getAxis(), rank);
+  if (isGroup) {
+    OpFoldResult groups = l.index(*op.getGroups());
+    OpFoldResult perGroup = l.div(shape[1], groups);
+    l.checkEqual(l.mul(perGroup, groups), shape[1],
+                 "the channels do not divide into " + Twine(*op.getGroups()) +
+                     " groups");
+    split = {shape[0], groups, perGroup};
+    split.append(shape.begin() + 2, shape.end());
+    source = l.reshape(source, shape, split);
+    axis = 2;
+    AffineMap map = AffineMap::get(
+        split.size(), 0, {l.b.getAffineDimExpr(1), l.b.getAffineDimExpr(2)},
+        l.b.getContext());
+    for (auto [to, v] : {std::pair{&scale, op.getScale()},
+                         std::pair{&bias, op.getBias()}})
+      if (v)
+        *to = {l.reshape(l.tensor(v), shape[1], {groups, perGroup}), map};
+  } else {
+    scale = getBroadcast(l, op.getScale(), x, shape);
+    bias = getBroadcast(l, op.getBias(), x, shape);
+  }
+  Reduction rows(l, source, split, reduceFrom(axis, split.size()));
+  Value mean;
+  if (op.getKind() != ir::NormKind::RMS)
+    mean = getMean(rows, type);
+  Value inverse = getInverseDeviation(l, rows, getVariance(rows, type, mean),
+                                      op.getEpsilon().convertToDouble());
+  Value y = normalise(l, source, split, rows, mean, inverse, scale, bias, type,
+                      element, op.getRound());
+  l.set(op.getY(), isGroup ? l.reshape(y, split, shape) : y);
   return success();
 }
 
@@ -488,6 +551,7 @@ void lower::registerNormalization(LoweringTable &table) {
   table.add("onnx.InstanceNormalization", lowerInstanceNorm);
   table.add("onnx.GroupNormalization", lowerGroupNorm);
   table.add("onnx.BatchNormalization", lowerBatchNorm);
+  table.add("moe.norm", lowerNorm);
   table.add("onnx.LpNormalization", lowerLpNorm);
   table.add("onnx.MeanVarianceNormalization", lowerMeanVarianceNorm);
 }
