@@ -18,7 +18,7 @@ using namespace mlir;
 using namespace moe;
 
 /// Behind the names of kernels, by form.
-static const std::string suffixes[] = {"", ".prefetch", ".strided"};
+static constexpr StringLiteral suffixes[] = {"", ".prefetch", ".strided"};
 
 /// Types of a kernel's arguments.
 static SmallVector<Type> argumentTypes(MLIRContext *context, bool hasMore) {
@@ -66,7 +66,8 @@ func::FuncOp MicroKernels::getAny(Form form) {
   MLIRContext *context = module.getContext();
   SmallVector<Type> types = {IndexType::get(context)};
   llvm::append_range(types, argumentTypes(context, form != Form::Plain));
-  function = create("moe.kernel.any" + suffixes[static_cast<int>(form)], types);
+  function = create(("moe.kernel.any" + suffixes[static_cast<int>(form)]).str(),
+                    types);
   OpBuilder b(context);
   Location loc = function.getLoc();
   b.setInsertionPointToStart(&function.front());
@@ -106,7 +107,7 @@ func::FuncOp MicroKernels::get(int64_t rows, Form form) {
     return function;
   MLIRContext *context = module.getContext();
   std::string name = "moe.kernel.r" + std::to_string(rows) +
-                     suffixes[static_cast<int>(form)];
+                     suffixes[static_cast<int>(form)].str();
   function = create(name, argumentTypes(context, form != Form::Plain));
   bool prefetch = form == Form::Prefetch;
   OpBuilder b(context);
@@ -127,8 +128,8 @@ func::FuncOp MicroKernels::get(int64_t rows, Form form) {
     return arith::MulIOp::create(b, loc, x, y);
   };
   Value zero = constant(0), one = constant(1), block = constant(kernelBlock);
-  Value step = form == Form::Strided ? function.getArgument(8)
-                                     : constant(tile.columns);
+  Value step =
+      form == Form::Strided ? function.getArgument(8) : constant(tile.columns);
   SmallVector<Value> rowFirst = {aFirst};
   while (static_cast<int64_t>(rowFirst.size()) < rows)
     rowFirst.push_back(add(rowFirst.back(), aStride));
