@@ -165,6 +165,8 @@ def integration_scripts(options):
         ("pools in plain nodes", ["raise_pooling.py"]),
         ("tokens in plain nodes", ["raise_tokens.py"]),
         ("attention and norms in plain nodes", ["raise_attention.py"]),
+        ("forms of experts", ["forms.py", *jobs]),
+        ("graphs that are no experts", ["forms_negative.py", *jobs]),
         ("isolation", ["isolation.py", os.path.join(SMALL, "mixtral")]),
     ]
     if os.path.isdir(CORPUS):
