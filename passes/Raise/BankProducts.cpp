@@ -163,7 +163,8 @@ Value moe::stripToFlat(Value value) {
     StringRef name = op->getName().stripDialect();
     auto isInteger = [](Value v) {
       Type type = match::getElementType(v);
-      return type && type.isInteger() && !type.isInteger(1);
+      // Narrower ones might wrap.
+      return type && (type.isInteger(32) || type.isInteger(64));
     };
     bool moves = name == "Reshape" || name == "Flatten" || name == "Squeeze" ||
                  name == "Unsqueeze";
@@ -370,6 +371,23 @@ std::optional<BankProduct> moe::matchBankProduct(Operation *op,
   return std::nullopt;
 }
 
+Value moe::matchNeurons(Operation *op, Value &other, DimContext &dims) {
+  std::optional<Contraction> sum = readContraction(op);
+  if (!sum || sum->operands.size() != 2)
+    return {};
+  for (unsigned i : {0u, 1u}) {
+    View view = View::of(sum->operands[i], dims);
+    auto picked = view.getBase() ? matchPicked(view.getBase()) : std::nullopt;
+    if (!picked || match::getRank(picked->data) != 2 || picked->rank < 1 ||
+        !match::isConstant(picked->data) || match::isConstant(picked->ids) ||
+        !isa_and_present<FloatType>(match::getElementType(picked->data)))
+      continue;
+    other = sum->operands[1 - i];
+    return picked->ids;
+  }
+  return {};
+}
+
 //===----------------------------------------------------------------------===//
 // Views and biases of products
 //===----------------------------------------------------------------------===//
@@ -381,12 +399,27 @@ int64_t LabelledValue::find(int label) const {
   return -1;
 }
 
+/// Whether all values from `value` back to `base` are floats: a cast to
+/// integers in between is no view.
+static bool areFloats(Value value, Value base) {
+  for (unsigned steps = 0; steps < 64; ++steps) {
+    if (!isa_and_present<FloatType>(match::getElementType(value)))
+      return false;
+    Operation *op = value.getDefiningOp();
+    if (value == base || !op || op->getNumOperands() == 0)
+      return value == base;
+    value = op->getOperand(0);
+  }
+  return false;
+}
+
 std::optional<LabelledValue> moe::labelView(const BankProduct &product,
                                             Value value, DimContext &dims) {
   View view = View::of(value, dims, product.getResult(),
                        /*throughCasts=*/true);
   if (view.getBase() != product.getResult() ||
-      view.getBaseRank() != product.sum.out.size())
+      view.getBaseRank() != product.sum.out.size() ||
+      !areFloats(value, product.getResult()))
     return std::nullopt;
   LabelledValue labelled{value, {}};
   for (unsigned i = 0; i < view.getRank(); ++i) {

@@ -69,6 +69,12 @@ struct BankProduct {
 std::optional<BankProduct> matchBankProduct(mlir::Operation *op,
                                             DimContext &dims);
 
+/// The ids by which a node multiplies with rows of a matrix of weights (an
+/// embedding of experts that are single neurons); `other` is the other operand.
+/// Null if it is another node.
+mlir::Value matchNeurons(mlir::Operation *op, mlir::Value &other,
+                         DimContext &dims);
+
 /// A value that consists of a product's elements: the labels of each axis.
 struct LabelledValue {
   mlir::Value value;

@@ -502,73 +502,6 @@ std::optional<SlotValue> BankLayer::getScale() {
   return scale;
 }
 
-/// A step of the activation at numbers, where it is known.
-static std::optional<double> evaluateStep(StringRef name, Operation *op,
-                                          ArrayRef<double> x) {
-  auto is = [&](StringRef other, size_t count) {
-    return name == other && x.size() == count;
-  };
-  if (is("onnx.Sigmoid", 1))
-    return 1 / (1 + std::exp(-x[0]));
-  if (is("onnx.Mul", 2))
-    return x[0] * x[1];
-  if (is("onnx.Add", 2))
-    return x[0] + x[1];
-  if (is("onnx.Sub", 2))
-    return x[0] - x[1];
-  if (is("onnx.Div", 2))
-    return x[0] / x[1];
-  if (is("onnx.Relu", 1))
-    return std::max(x[0], 0.0);
-  if (is("onnx.Tanh", 1))
-    return std::tanh(x[0]);
-  if (is("onnx.Erf", 1))
-    return std::erf(x[0]);
-  if (is("onnx.Neg", 1))
-    return -x[0];
-  if (is("onnx.Exp", 1))
-    return std::exp(x[0]);
-  if (is("onnx.Pow", 2))
-    return std::pow(x[0], x[1]);
-  // These are 0 at 0 whatever their attributes are.
-  if ((is("onnx.Gelu", 1) || is("onnx.Swish", 1) || is("onnx.Mish", 1) ||
-       is("onnx.LeakyRelu", 1) || is("onnx.Elu", 1) ||
-       is("onnx.HardSwish", 1)) &&
-      x[0] == 0)
-    return 0;
-  return std::nullopt;
-}
-
-/// Whether an expert gives 0 for a row of zeros.
-static bool isZeroAtZero(const FeedForward &network) {
-  if (network.second.bias ||
-      llvm::any_of(network.first, [](const Projection &p) { return p.bias; }))
-    return false;
-  SmallVector<double> values;
-  for (const FeedForward::Step &step : network.steps) {
-    if (step.kind == FeedForward::Step::Kind::Constant) {
-      values.push_back(step.value);
-      continue;
-    }
-    if (step.kind != FeedForward::Step::Kind::Operator) {
-      values.push_back(0);
-      continue;
-    }
-    SmallVector<double> operands;
-    for (int operand : step.operands) {
-      if (operand < 0)
-        return false;
-      operands.push_back(values[operand]);
-    }
-    auto value =
-        evaluateStep(step.op->getName().getStringRef(), step.op, operands);
-    if (!value)
-      return false;
-    values.push_back(*value);
-  }
-  return !values.empty() && values.back() == 0;
-}
-
 /// Ids and weights where every expert runs on every token.
 bool BankLayer::makeGates(ExpertLayer &layer) {
   ArrayRef<SlotValue> given = slots.getWeights();
@@ -663,11 +596,36 @@ bool BankLayer::raise() {
 // The family
 //===----------------------------------------------------------------------===//
 
+/// Experts of one neuron each: two products with rows of two matrices that the
+/// same ids pick, and an activation between them.
+static bool areNeurons(Operation *op, DimContext &dims) {
+  Value hidden, ignored;
+  Value ids = matchNeurons(op, hidden, dims);
+  for (unsigned steps = 0; ids && hidden && steps < 16; ++steps) {
+    Operation *at = hidden.getDefiningOp();
+    if (!at || at->getNumOperands() == 0)
+      return false;
+    if (Value others = matchNeurons(at, ignored, dims))
+      return stripToFlat(others) == stripToFlat(ids);
+    // Through the operand that depends on more than the other one.
+    hidden = at->getOperand(0);
+  }
+  return false;
+}
+
 void moe::raiseBanks(func::FuncOp func, RaiseContext &context) {
   SmallVector<Operation *> anchors;
   func.walk([&](Operation *op) {
     if (matchBankProduct(op, context.getDims()))
       anchors.push_back(op);
+    if (!areNeurons(op, context.getDims()))
+      return;
+    Refusal refusal;
+    refusal.say(op,
+                "experts of one neuron stay: the rows that ids pick are all "
+                "that they need, and a bank would be padded to many times "
+                "its size");
+    context.noteMissed(op, refusal);
   });
   // The first product of a layer that did not raise is no layer of its own: it
   // was found in front of the second, or takes experts by the same ids.

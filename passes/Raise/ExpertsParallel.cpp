@@ -38,6 +38,14 @@ static bool isBias(Value value, Value sum) {
          type.getShape().back() == getExtent(sum, rank - 1);
 }
 
+/// Whether only one node reads the elements of a value.
+static bool isReadOnce(Value value) {
+  unsigned count = 0;
+  for (Operation *user : value.getUsers())
+    count += user->getName().getStringRef() != "onnx.Shape";
+  return count == 1;
+}
+
 /// The value that another one has the same elements and axes as.
 static Value stripSame(Value value, DimContext &dims) {
   View view = View::of(value, dims);
@@ -150,6 +158,7 @@ struct Term {
   /// What a term without a branch multiplies.
   Value copied;
   Column column;
+  bool isShared = false;
 };
 
 /// f_0(x) * g[:, 0] + f_1(x) * g[:, 1] + ..
@@ -293,6 +302,8 @@ std::optional<Term> MaskedSum::matchTerm(Value value) {
     if (!column)
       continue;
     Term term{value, std::nullopt, {}, *column};
+    // Experts whose results are read elsewhere would run twice.
+    term.isShared = !isReadOnce(scaled);
     Refusal own;
     term.branch = matchBranch(stripSame(scaled, dims), dims, own);
     if (!term.branch)
@@ -326,6 +337,9 @@ bool MaskedSum::settle() {
     if (term.branch)
       tokens = term.branch->tokens;
   for (const Term &term : terms) {
+    if (term.branch && term.isShared)
+      return refuse(term.value.getDefiningOp(),
+                    "the result of an expert is read elsewhere as well");
     if (term.column.gates != gates)
       return refuse(term.value.getDefiningOp(),
                     "experts are weighted by different gates");
@@ -547,6 +561,11 @@ bool Stack::raise() {
   for (const Branch &branch : branches)
     if (branch.tokens != branches.front().tokens)
       return refuse(concat, "the experts read different rows");
+  // They would run twice.
+  for (Value result : results)
+    if (!isReadOnce(result))
+      return refuse(result.getDefiningOp(),
+                    "the result of an expert is read elsewhere as well");
   if (!start())
     return false;
   slots.run();

@@ -133,7 +133,7 @@ std::optional<SlotRows> RowsReader::readScaled(Value rows, Operation *mul,
 /// Token and Repeat; nullopt if it is another one.
 static std::optional<Runs> readIndices(Value index, const DimExpr &n,
                                        DimContext &dims) {
-  View view = View::of(index, dims, {}, /*throughCasts=*/true);
+  View view = View::of(index, dims);
   Value base = view.getBase();
   Runs runs;
   auto isCount = [&](Value v, const DimExpr &extent) {

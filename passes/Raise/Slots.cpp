@@ -426,7 +426,7 @@ static bool group(ArrayRef<DimExpr> a, ArrayRef<DimExpr> b,
 }
 
 Value SlotSum::findNatural(const SlotValue &given) {
-  View view = View::of(given.value, dims, {}, /*throughCasts=*/true);
+  View view = View::of(given.value, dims);
   Value base = view.getBase();
   if (!base || view.getRank() != given.axes.size() || view.getBaseRank() == 0 ||
       match::getElementType(base) != match::getElementType(given.value))

@@ -392,6 +392,74 @@ Value SparseGates::makeWeights(OpBuilder &b, Location loc) const {
 }
 
 //===----------------------------------------------------------------------===//
+// Experts
+//===----------------------------------------------------------------------===//
+
+/// A step of the activation at numbers, where it is known.
+static std::optional<double> evaluateStep(StringRef name, ArrayRef<double> x) {
+  auto is = [&](StringRef other, size_t count) {
+    return name == other && x.size() == count;
+  };
+  if (is("onnx.Sigmoid", 1))
+    return 1 / (1 + std::exp(-x[0]));
+  if (is("onnx.Mul", 2))
+    return x[0] * x[1];
+  if (is("onnx.Add", 2))
+    return x[0] + x[1];
+  if (is("onnx.Sub", 2))
+    return x[0] - x[1];
+  if (is("onnx.Div", 2))
+    return x[0] / x[1];
+  if (is("onnx.Relu", 1))
+    return std::max(x[0], 0.0);
+  if (is("onnx.Tanh", 1))
+    return std::tanh(x[0]);
+  if (is("onnx.Erf", 1))
+    return std::erf(x[0]);
+  if (is("onnx.Neg", 1))
+    return -x[0];
+  if (is("onnx.Exp", 1))
+    return std::exp(x[0]);
+  if (is("onnx.Pow", 2))
+    return std::pow(x[0], x[1]);
+  // These are 0 at 0 whatever their attributes are.
+  if ((is("onnx.Gelu", 1) || is("onnx.Swish", 1) || is("onnx.Mish", 1) ||
+       is("onnx.LeakyRelu", 1) || is("onnx.Elu", 1) ||
+       is("onnx.HardSwish", 1)) &&
+      x[0] == 0)
+    return 0;
+  return std::nullopt;
+}
+
+bool moe::isZeroAtZero(const FeedForward &network) {
+  if (network.second.bias ||
+      llvm::any_of(network.first, [](const Projection &p) { return p.bias; }))
+    return false;
+  SmallVector<double> values;
+  for (const FeedForward::Step &step : network.steps) {
+    if (step.kind == FeedForward::Step::Kind::Constant) {
+      values.push_back(step.value);
+      continue;
+    }
+    if (step.kind != FeedForward::Step::Kind::Operator) {
+      values.push_back(0);
+      continue;
+    }
+    SmallVector<double> operands;
+    for (int operand : step.operands) {
+      if (operand < 0)
+        return false;
+      operands.push_back(values[operand]);
+    }
+    auto value = evaluateStep(step.op->getName().getStringRef(), operands);
+    if (!value)
+      return false;
+    values.push_back(*value);
+  }
+  return !values.empty() && values.back() == 0;
+}
+
+//===----------------------------------------------------------------------===//
 // Nodes
 //===----------------------------------------------------------------------===//
 

@@ -65,6 +65,9 @@ mlir::Value makeInts(mlir::OpBuilder &b, mlir::Location loc,
                      llvm::ArrayRef<int64_t> values);
 mlir::Value makeShape(mlir::OpBuilder &b, mlir::Location loc, mlir::Value of);
 
+/// Whether an expert gives 0 for a row of zeros.
+bool isZeroAtZero(const FeedForward &network);
+
 /// Whether the ids of a token (along the last axis) differ.
 bool areDistinct(mlir::Value ids);
 

@@ -119,3 +119,45 @@ func.func @same_gate(%x: tensor<?x4xf32> {onnx.dims = ["n", ""]}, %g: tensor<?x2
   %y = onnx.Add(%t0, %t1) : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
+
+// -----
+
+// Experts that two gates read would run twice.
+func.func @two_gates(%x: tensor<?x4xf32> {onnx.dims = ["n", ""]}, %g: tensor<?x2xf32> {onnx.dims = ["n", ""]}, %h: tensor<?x2xf32> {onnx.dims = ["n", ""]}) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  %u0 = onnx.Constant() {value = dense<5.0> : tensor<4x6xf32>} : () -> tensor<4x6xf32>
+  %d0 = onnx.Constant() {value = dense<2.0> : tensor<6x4xf32>} : () -> tensor<6x4xf32>
+  %u1 = onnx.Constant() {value = dense<7.0> : tensor<4x6xf32>} : () -> tensor<4x6xf32>
+  %d1 = onnx.Constant() {value = dense<9.0> : tensor<6x4xf32>} : () -> tensor<6x4xf32>
+  %g0, %g1 = onnx.Split(%g) {axis = -1 : i64, num_outputs = 2 : i64} : (tensor<?x2xf32>) -> (tensor<?x1xf32>, tensor<?x1xf32>)
+  %k0, %k1 = onnx.Split(%h) {axis = -1 : i64, num_outputs = 2 : i64} : (tensor<?x2xf32>) -> (tensor<?x1xf32>, tensor<?x1xf32>)
+  %h0 = onnx.MatMul(%x, %u0) : (tensor<?x4xf32>, tensor<4x6xf32>) -> tensor<?x6xf32>
+  %a0 = onnx.Relu(%h0) : (tensor<?x6xf32>) -> tensor<?x6xf32>
+  %f0 = onnx.MatMul(%a0, %d0) : (tensor<?x6xf32>, tensor<6x4xf32>) -> tensor<?x4xf32>
+  %h1 = onnx.MatMul(%x, %u1) : (tensor<?x4xf32>, tensor<4x6xf32>) -> tensor<?x6xf32>
+  %a1 = onnx.Relu(%h1) : (tensor<?x6xf32>) -> tensor<?x6xf32>
+  %f1 = onnx.MatMul(%a1, %d1) : (tensor<?x6xf32>, tensor<6x4xf32>) -> tensor<?x4xf32>
+  // expected-remark @below {{the result of an expert is read elsewhere as well}}
+  %t0 = onnx.Mul(%f0, %g0) : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  %t1 = onnx.Mul(%f1, %g1) : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  %y = onnx.Add(%t0, %t1) : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  // expected-remark @below {{the result of an expert is read elsewhere as well}}
+  %s0 = onnx.Mul(%f0, %k0) : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  %s1 = onnx.Mul(%f1, %k1) : (tensor<?x4xf32>, tensor<?x1xf32>) -> tensor<?x4xf32>
+  %z = onnx.Add(%s0, %s1) : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %y, %z : tensor<?x4xf32>, tensor<?x4xf32>
+}
+
+// -----
+
+// Experts of one neuron.
+func.func @neurons(%x: tensor<?x4xf32> {onnx.dims = ["n", ""]}, %ids: tensor<?x2xi64> {onnx.dims = ["n", ""]}) -> tensor<?x4xf32> {
+  %in = onnx.Constant() {value = dense<5.0> : tensor<9x4xf32>} : () -> tensor<9x4xf32>
+  %out = onnx.Constant() {value = dense<2.0> : tensor<9x4xf32>} : () -> tensor<9x4xf32>
+  %w1 = onnx.Gather(%in, %ids) : (tensor<9x4xf32>, tensor<?x2xi64>) -> tensor<?x2x4xf32>
+  %w2 = onnx.Gather(%out, %ids) : (tensor<9x4xf32>, tensor<?x2xi64>) -> tensor<?x2x4xf32>
+  %h = onnx.Einsum(%w1, %x) {equation = "nkd,nd->nk"} : (tensor<?x2x4xf32>, tensor<?x4xf32>) -> tensor<?x2xf32>
+  %a = onnx.Gelu(%h) : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  // expected-remark @below {{experts of one neuron stay}}
+  %y = onnx.Einsum(%a, %w2) {equation = "nk,nkd->nd"} : (tensor<?x2xf32>, tensor<?x2x4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
