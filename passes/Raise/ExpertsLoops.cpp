@@ -401,14 +401,30 @@ static Value stripFloatCasts(Value value) {
 /// Whether the slots that a search does not tell apart are of different
 /// experts.
 static bool hasDistinctIds(const ExpertPairs &pairs) {
-  int64_t last = match::getRank(pairs.choice.ids) - 1;
-  auto result = dyn_cast<OpResult>(pairs.choice.ids);
-  if (pairs.reduced != AxisList{last} || !result)
+  Value ids = pairs.choice.ids;
+  if (pairs.reduced != AxisList{match::getRank(ids) - 1})
     return false;
-  Operation *op = result.getOwner();
-  return isa<ir::RouteOp>(op) ||
-         (op->getName().getStringRef() == "onnx.TopK" &&
-          match::getAxis(op, "axis", -1, last + 1) == last);
+  // Other types and other axes of tokens.
+  auto lastExtent = [](Value value) {
+    auto type = cast<RankedTensorType>(value.getType());
+    return type.getRank() ? type.getShape().back() : ShapedType::kDynamic;
+  };
+  while (Operation *op = ids.getDefiningOp()) {
+    StringRef name = op->getName().getStringRef();
+    if (isa<ir::RouteOp>(op))
+      return true;
+    if (name == "onnx.TopK") {
+      int64_t rank = match::getRank(ids);
+      return match::getAxis(op, "axis", -1, rank) == rank - 1;
+    }
+    if ((name != "onnx.Cast" && name != "onnx.Reshape") ||
+        match::getRank(op->getOperand(0)) < 1 ||
+        ShapedType::isDynamic(lastExtent(ids)) ||
+        lastExtent(ids) != lastExtent(op->getOperand(0)))
+      return false;
+    ids = op->getOperand(0);
+  }
+  return false;
 }
 
 /// The products of an expert and the rows that they read.

@@ -291,19 +291,24 @@ std::optional<ExpertMask> PairMatcher::matchScattered(Operation *op) {
 
 /// The base of ids and the axes of it that each axis of `value` walks.
 bool PairMatcher::readIds(Value value, ExpertMask &mask) {
-  View view = View::of(value, dims, {}, /*throughCasts=*/true);
-  if (!isIndexType(view.getBase()))
-    view = View::of(value, dims);
-  mask.choice.ids = view.getBase();
-  if (!isIndexType(mask.choice.ids))
-    return false;
-  for (unsigned i = 0; i < view.getRank(); ++i) {
-    std::optional<AxisList> walked = getWholeAxes(view, i);
-    if (!walked)
-      return false;
-    mask.axes.push_back(*walked);
+  // As far back as each axis walks whole ones; else ids are the value itself.
+  View views[] = {View::of(value, dims, {}, /*throughCasts=*/true),
+                  View::of(value, dims), View::of(value, dims, value)};
+  for (const View &view : views) {
+    if (!isIndexType(view.getBase()) ||
+        static_cast<int64_t>(view.getRank()) != match::getRank(value))
+      continue;
+    SmallVector<AxisList> axes;
+    for (unsigned i = 0; i < view.getRank(); ++i)
+      if (std::optional<AxisList> walked = getWholeAxes(view, i))
+        axes.push_back(*walked);
+    if (axes.size() != view.getRank())
+      continue;
+    mask.choice.ids = view.getBase();
+    mask.axes = std::move(axes);
+    return true;
   }
-  return static_cast<int64_t>(view.getRank()) == match::getRank(value);
+  return false;
 }
 
 std::optional<ExpertMask> PairMatcher::matchOneHot(Operation *op) {

@@ -29,7 +29,9 @@ std::optional<int64_t> moe::getIdBound(Value ids) {
     extent = extentOf(op->getOperand(0), 0);
   else if (auto route = dyn_cast<ir::RouteOp>(op))
     extent = getExtent(route.getLogits(), 1);
-  else if (name == "onnx.Cast")
+  else if (name == "onnx.Cast" || name == "onnx.Reshape" ||
+           name == "onnx.Squeeze" || name == "onnx.Unsqueeze" ||
+           name == "onnx.Flatten")
     return getIdBound(op->getOperand(0));
   if (ShapedType::isDynamic(extent))
     return std::nullopt;
