@@ -167,6 +167,7 @@ def integration_scripts(options):
         ("attention and norms in plain nodes", ["raise_attention.py"]),
         ("forms of experts", ["forms.py", *jobs]),
         ("graphs that are no experts", ["forms_negative.py", *jobs]),
+        ("layers with a capacity, raised", ["raise_capacity.py"]),
         ("isolation", ["isolation.py", os.path.join(SMALL, "mixtral")]),
     ]
     if os.path.isdir(CORPUS):

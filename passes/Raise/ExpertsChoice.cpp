@@ -416,6 +416,9 @@ Value ChoiceLayer::weightsOf(ExpertNodes &nodes) {
       axis.push_back({Kind::Slot, static_cast<int64_t>(i), DimExpr::constant(1),
                       toExpr(dims, extent)});
   }
+  Type element = b.getF32Type();
+  if (match::getElementType(x).isF64())
+    element = b.getF64Type();
   Value all;
   for (const SlotWeight &weight : weights) {
     View view = View::of(weight.value, dims);
@@ -446,7 +449,7 @@ Value ChoiceLayer::weightsOf(ExpertNodes &nodes) {
              "weights do not belong to the chosen tokens");
       return {};
     }
-    arranged = nodes.cast(arranged, b.getF32Type());
+    arranged = nodes.cast(arranged, element);
     if (!all) {
       all = arranged;
       continue;
@@ -457,15 +460,15 @@ Value ChoiceLayer::weightsOf(ExpertNodes &nodes) {
                    cast<RankedTensorType>(arranged.getType()).getShape()))
       shape.push_back(p == 1 ? q : p);
     all = nodes.nodes.create("onnx.Mul", {all, arranged},
-                             RankedTensorType::get(shape, b.getF32Type()));
+                             RankedTensorType::get(shape, element));
   }
   auto type = cast<RankedTensorType>(chosen.getType());
   if (!all)
-    return nodes.filled(chosen, 1, b.getF32Type());
+    return nodes.filled(chosen, 1, element);
   if (cast<RankedTensorType>(all.getType()).getShape() == type.getShape())
     return all;
   return nodes.nodes.create("onnx.Expand", {all, nodes.shapeOf(chosen)},
-                            type.clone(b.getF32Type()));
+                            type.clone(element));
 }
 
 bool ChoiceLayer::build() {
@@ -484,7 +487,8 @@ bool ChoiceLayer::build() {
         nodes.indexAlong(nodes.shapeOf(chosen),
                          cast<RankedTensorType>(chosen.getType()), expertAxis),
         b.getI32IntegerAttr(-1));
-    layer.weights = slotsOf(nodes, shape, scales, b.getF32FloatAttr(0));
+    layer.weights = slotsOf(nodes, shape, scales,
+                            b.getFloatAttr(match::getElementType(scales), 0));
     y = buildExperts(b, anchor->getLoc(), layer, refusal);
   }
   Value like = anchor->getResult(0);

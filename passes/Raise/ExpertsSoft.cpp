@@ -105,7 +105,9 @@ bool SoftLayer::buildExpertsOnPlaces() {
   auto type = cast<RankedTensorType>(experts.in.getType());
   SmallVector<int64_t> shape(type.getShape());
   shape.back() = 1;
-  Type f32 = b.getF32Type(), i64 = b.getI64Type();
+  Type element = type.getElementType(), i64 = b.getI64Type();
+  if (!element.isF64())
+    element = b.getF32Type();
   int64_t rank = type.getRank();
   Value extents;
   if (ShapedType::isDynamicShape(shape)) {
@@ -122,10 +124,11 @@ bool SoftLayer::buildExpertsOnPlaces() {
   }
   ExpertLayer layer;
   layer.tokens = experts.in;
-  auto places = RankedTensorType::get(shape, f32);
+  auto places = RankedTensorType::get(shape, element);
   layer.ids = nodes.indexAlong(extents, places, experts.expertAxis);
-  auto scalar = RankedTensorType::get({}, f32);
-  Value one = nodes.constant(DenseElementsAttr::get(scalar, 1.0f));
+  auto scalar = RankedTensorType::get({}, element);
+  Value one = nodes.constant(
+      DenseElementsAttr::get(scalar, Attribute(b.getFloatAttr(element, 1))));
   layer.weights = nodes.nodes.create("onnx.Expand", {one, extents}, places);
   layer.experts = experts.experts;
   Value y = buildExperts(b, anchor->getLoc(), layer, refusal);

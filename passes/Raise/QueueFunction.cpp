@@ -154,8 +154,16 @@ QueueFunction QueueFunction::whole() const {
 
 bool QueueFunction::isConstant(double value, int64_t least) const {
   for (size_t i = 0; i < pieces.size(); ++i) {
+    const QueuePiece &piece = pieces[i];
     int64_t end = i + 1 < pieces.size() ? pieces[i + 1].from : kEndless;
-    if (end > least && !pieces[i].isConstant(value))
+    int64_t from = std::max(piece.from, least);
+    if (end <= from)
+      continue;
+    // A single s has one value whatever the slope is.
+    bool isValue =
+        end - from == 1 && piece.known && piece.perId == 0 &&
+        piece.slope * static_cast<double>(from) + piece.offset == value;
+    if (!isValue && !piece.isConstant(value))
       return false;
   }
   return true;

@@ -75,7 +75,7 @@ QueueReader::Term QueueReader::oneHotOf(Operation *op, QueueTerm term,
 
 QueueReader::Term QueueReader::readEqual(Operation *op) {
   for (unsigned i = 0; i < 2; ++i) {
-    unsigned axis;
+    unsigned axis = 0;
     int64_t count;
     Value numbers = op->getOperand(i);
     if (!findIota(numbers, dims, axis, count))
