@@ -314,10 +314,8 @@ void Writer::replaceDense(ir::RouteOp route, Value ids) {
   auto slots = cast<RankedTensorType>(ids.getType());
   Value weights = castTo(route.getWeights(), element);
   if (weights.getType() != slots.clone(element))
-    weights = nodes.create("onnx.Reshape",
-                           {weights, createShape(slots, /*isFlat=*/false)},
-                           slots.clone(element),
-                           b.getNamedAttr("allowzero", b.getI64IntegerAttr(1)));
+    weights = reshape(weights, createShape(slots, /*isFlat=*/false),
+                      slots.clone(element));
   Value dense = nodes.create(
       "onnx.ScatterElements", {zeros, ids, weights}, type,
       b.getNamedAttr("axis", b.getI64IntegerAttr(type.getRank() - 1)));
