@@ -785,10 +785,7 @@ bool moe::replaceWithExperts(RewriterBase &rewriter, Value like, Value result,
                                         "from the result alone");
       return false;
     }
-    // A batch without tokens keeps its extents: 0 is no "as it was".
-    result = nodes.create(
-        "onnx.Reshape", {result, shape}, type,
-        rewriter.getNamedAttr("allowzero", rewriter.getI64IntegerAttr(1)));
+    result = nodes.reshape(result, shape, type);
   }
   if (!check(like, result, layer, cuts, refusal))
     return false;

@@ -469,10 +469,8 @@ Value BankLayer::spreadIds(const SlotValue &given, Operation *at) {
           ints(rank), b.getNamedAttr("axis", b.getI64IntegerAttr(0)));
   }
   Type element = ids.getElementType();
-  Value value =
-      nodes.create("onnx.Reshape", {given.value, target},
-                   RankedTensorType::get(narrow, element),
-                   b.getNamedAttr("allowzero", b.getI64IntegerAttr(1)));
+  Value value = nodes.reshape(given.value, target,
+                              RankedTensorType::get(narrow, element));
   value = nodes.create("onnx.Expand", {value, all},
                        RankedTensorType::get(extents, element));
   extents.push_back(1);

@@ -21,7 +21,7 @@ using namespace moe;
 namespace {
 
 struct Settings {
-  bool logWeights, anyTie, interleave;
+  bool logWeights, anyTie, interleave, sparseMixer;
 };
 
 /// How the operator gets its routing.
@@ -235,7 +235,7 @@ bool Exporter::fitsDirectly(std::string &why) {
     if (route.getMix())
       return refuse(why, "a sparse mixer with 'mix'");
     // ONNX Runtime's CPU provider takes the attribute and ignores it.
-    if (settings.logWeights)
+    if (settings.logWeights || !settings.sparseMixer)
       return refuse(why, "a sparse mixer");
     sparseMixer = true;
     return true;
@@ -520,7 +520,8 @@ struct ExportContrib : public moe::impl::ExportContribBase<ExportContrib> {
     for (ir::ExpertsOp op : found) {
       std::string why;
       Location loc = op.getLoc();
-      if (Exporter(rewriter, op, {logWeights, anyTie, interleave}).run(why)) {
+      if (Exporter(rewriter, op, {logWeights, anyTie, interleave, sparseMixer})
+              .run(why)) {
         ++numExported;
         changed = true;
         continue;

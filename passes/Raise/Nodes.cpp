@@ -48,3 +48,10 @@ Value NodeBuilder::create(StringRef name, ArrayRef<Value> operands, Type type,
   state.addAttributes(attrs);
   return b.create(state)->getResult(0);
 }
+
+Value NodeBuilder::reshape(Value value, Value shape, Type type) {
+  SmallVector<NamedAttribute, 1> attrs;
+  if (getOpset(b.getInsertionBlock()->getParentOp()) >= 14)
+    attrs.push_back(b.getNamedAttr("allowzero", b.getI64IntegerAttr(1)));
+  return create("onnx.Reshape", {value, shape}, type, attrs);
+}

@@ -41,6 +41,10 @@ public:
   /// their parts are named after it.
   mlir::Location nameOf(llvm::StringRef opName);
 
+  /// A Reshape in which an extent of 0 is 0 (a batch without tokens keeps its
+  /// extents) where the model's opset can say so: from 14 on.
+  mlir::Value reshape(mlir::Value value, mlir::Value shape, mlir::Type type);
+
 private:
   mlir::OpBuilder &b;
   mlir::Location loc;

@@ -235,6 +235,9 @@ def ExportContrib : Pass<"moe-export-contrib", "::mlir::func::FuncOp"> {
            "their weights">,
     Option<"anyTie", "any-tie", "bool", "false",
            "Take a routing whatever it does with equal scores">,
+    Option<"sparseMixer", "sparse-mixer", "bool", "true",
+           "Write sparse mixers, which ONNX Runtime's CPU provider takes for "
+           "plain routers">,
     Option<"interleave", "interleave", "bool", "false",
            "Write banks of gates and ups with alternating rows, the one form "
            "that ONNX Runtime's CPU provider runs">,

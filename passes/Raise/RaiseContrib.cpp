@@ -155,9 +155,7 @@ void Raiser::raise() {
   if (out.getRank() != 2) {
     auto extents = RankedTensorType::get({out.getRank()}, b.getI64Type());
     Value shape = nodes.create("onnx.Shape", experts.input, extents);
-    // A batch without tokens keeps its extents: 0 is no "as it was".
-    result = nodes.create("onnx.Reshape", {result, shape}, out,
-                          b.getNamedAttr("allowzero", b.getI64IntegerAttr(1)));
+    result = nodes.reshape(result, shape, out);
   }
   // The result keeps its names.
   for (StringRef name :

@@ -139,7 +139,6 @@ private:
   Value ints(ArrayRef<int64_t> values);
   Value shapeOf(Value value);
   Value createShape(RankedTensorType type, bool isFlat);
-  Value reshape(Value value, Value shape, Type type);
   Value toShapeOf(Value matrix, Value target);
   void replace(Value from, Value to);
   Value replaceIds(ir::RouteOp route);
@@ -244,15 +243,6 @@ Value Writer::createShape(RankedTensorType type, bool isFlat) {
                       b.getNamedAttr("axis", b.getI64IntegerAttr(0)));
 }
 
-/// In an empty batch 0 is an extent like any other, not "as it was". Opset 13
-/// cannot say so, nor could the model itself.
-Value Writer::reshape(Value value, Value shape, Type type) {
-  SmallVector<NamedAttribute> attrs;
-  if (getOpset(router.anchor) >= 14)
-    attrs.push_back(b.getNamedAttr("allowzero", b.getI64IntegerAttr(1)));
-  return nodes.create("onnx.Reshape", {value, shape}, type, attrs);
-}
-
 /// A result of the new op with the type of the value that it replaces.
 Value Writer::toShapeOf(Value matrix, Value target) {
   auto type = cast<RankedTensorType>(target.getType());
@@ -260,7 +250,7 @@ Value Writer::toShapeOf(Value matrix, Value target) {
   if (value.getType() == type)
     return value;
   bool isFlat = type.getRank() == match::getRank(router.shaped) - 1;
-  return reshape(value, createShape(type, isFlat), type);
+  return nodes.reshape(value, createShape(type, isFlat), type);
 }
 
 /// Users of `from` that stand behind the new op.
@@ -314,8 +304,8 @@ void Writer::replaceDense(ir::RouteOp route, Value ids) {
   auto slots = cast<RankedTensorType>(ids.getType());
   Value weights = castTo(route.getWeights(), element);
   if (weights.getType() != slots.clone(element))
-    weights = reshape(weights, createShape(slots, /*isFlat=*/false),
-                      slots.clone(element));
+    weights = nodes.reshape(weights, createShape(slots, /*isFlat=*/false),
+                            slots.clone(element));
   Value dense = nodes.create(
       "onnx.ScatterElements", {zeros, ids, weights}, type,
       b.getNamedAttr("axis", b.getI64IntegerAttr(type.getRank() - 1)));

@@ -519,10 +519,9 @@ Value SlotSum::makeNatural(OpBuilder &b, Location loc, const SlotValue &given) {
     Value extents = nodes.create(
         "onnx.Constant", {}, ints,
         b.getNamedAttr("value", DenseElementsAttr::get(ints, ArrayRef(shape))));
-    return nodes.create(
-        "onnx.Reshape", {value, extents},
-        RankedTensorType::get({first, second}, type.getElementType()),
-        b.getNamedAttr("allowzero", b.getI64IntegerAttr(1)));
+    return nodes.reshape(
+        value, extents,
+        RankedTensorType::get({first, second}, type.getElementType()));
   };
   if (isNatural)
     return reshape({-1, k}, tokens, k);

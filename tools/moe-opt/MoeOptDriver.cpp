@@ -223,8 +223,11 @@ int moe::runMoeOpt(int argc, char **argv, DialectRegistry &registry) {
       if (exportOpset.getNumOccurrences())
         options.opset = exportOpset;
       options.externalData = exportExternal;
-      // Experts that com.microsoft.MoE computes exactly are written as such.
-      manager.addNestedPass<func::FuncOp>(createExportContrib());
+      // Experts that com.microsoft.MoE computes exactly are written as such,
+      // unless a runtime is known to compute something else.
+      ExportContribOptions contrib;
+      contrib.sparseMixer = false;
+      manager.addNestedPass<func::FuncOp>(createExportContrib(contrib));
       // What is left of moe ops; passes that were asked for may have chosen
       // another form.
       MoEDecomposeOptions decompose;
