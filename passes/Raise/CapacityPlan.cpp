@@ -486,7 +486,8 @@ Value CapacityBuilder::getWeight(const SlotWeight &weight, Value ids) {
                 "weights do not belong to slots or tokens");
     return {};
   }
-  if (!match::isConstant(value))
+  // A check draws negative numbers too, which a model may rely on not to have.
+  if (!match::isConstant(value) && !isNonNegative(value))
     plan.cuts.push_back({value});
   Type element = typeOf(arranged).getElementType();
   return element.isF64() ? arranged : cast(arranged, b.getF32Type());
