@@ -173,6 +173,7 @@ def integration_scripts(options):
     if os.path.isdir(CORPUS):
         scripts += [
             ("corpus", ["run_corpus.py", "corpus.toml", CORPUS, *jobs]),
+            ("experts in the corpus", ["raise_corpus.py", CORPUS]),
             ("corpus there and back", ["roundtrip.py", moe_opt, CORPUS]),
         ]
     else:
