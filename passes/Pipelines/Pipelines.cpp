@@ -130,8 +130,15 @@ void moe::buildHostPipeline(OpPassManager &manager,
 
 void moe::registerPipelines() {
   PassPipelineRegistration<>(
-      "moe-raise", "Recognise experts in plain ONNX: all passes moe-raise-*",
-      buildRaisers);
+      "moe-raise",
+      "Recognise experts, routers, attention, norms, pools and token "
+      "selections "
+      "in plain ONNX: shape inference and all passes moe-raise-*",
+      [](OpPassManager &manager) {
+        // A model in a file need not say which extents are equal.
+        manager.addNestedPass<func::FuncOp>(createInferShapes());
+        buildRaisers(manager);
+      });
   PassPipelineRegistration<HostPipelineOptions>(
       "moe-host-pipeline", "From linalg on tensors to the LLVM dialect",
       buildHostPipeline);
