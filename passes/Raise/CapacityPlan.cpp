@@ -624,31 +624,3 @@ std::optional<KeptSlots> moe::buildCapacity(OpBuilder &b, Location loc,
                                             Refusal &refusal) {
   return CapacityBuilder(b, loc, plan, dims, refusal).build();
 }
-
-std::optional<KeptSlots> moe::buildKeptIds(OpBuilder &b, Location loc,
-                                           Value mask, DimContext &dims,
-                                           Refusal &refusal) {
-  QueueReader reader(dims, refusal);
-  std::optional<QueueTerm> term = reader.read(mask);
-  if (!term || term->level != QueueTerm::Level::Expert || term->hasPlace ||
-      !term->weights.empty() || !term->choices.empty() || term->queue.empty() ||
-      !term->before.empty() || !term->more.empty() || term->axes.empty())
-    return std::nullopt;
-  Operation *at = mask.getDefiningOp();
-  QueueDims tokens = flatten(ArrayRef<QueueDims>(term->axes).drop_back());
-  if (term->axes.back().size() != 1 ||
-      term->axes.back()[0].kind != QueueDim::Kind::Expert)
-    return refusal.say(at, "the experts are not the last axis of a mask");
-  if (!term->at[0].isConstant(0, 0))
-    return refusal.say(at, "a mask keeps experts that a token did not pick");
-  bool endless = false;
-  std::optional<int64_t> places = matchKept(term->at[1], endless);
-  if (!places)
-    return refusal.say(at, "a mask does not keep the first slots of each "
-                           "expert");
-  std::optional<CapacityPlan> plan =
-      planCapacity(*term, tokens, places, at, refusal);
-  if (!plan)
-    return std::nullopt;
-  return buildCapacity(b, loc, *plan, dims, refusal);
-}

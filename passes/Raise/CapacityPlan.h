@@ -52,13 +52,6 @@ std::optional<KeptSlots> buildCapacity(mlir::OpBuilder &b, mlir::Location loc,
                                        CapacityPlan &plan, DimContext &dims,
                                        Refusal &refusal);
 
-/// The ids of a mask [.., E] of tokens with one slot each, 1 for the expert
-/// that a token picked unless it was full, as KeptSlots, [.., 1] with weights
-/// of 1. Nullopt without a refusal if the mask is no such thing.
-std::optional<KeptSlots> buildKeptIds(mlir::OpBuilder &b, mlir::Location loc,
-                                      mlir::Value mask, DimContext &dims,
-                                      Refusal &refusal);
-
 /// `value`, whose axes run over `axes`, with one axis for each of `groups`.
 /// Null if that takes more than a transposition.
 mlir::Value arrange(mlir::OpBuilder &b, mlir::Location loc, mlir::Value value,
