@@ -214,14 +214,21 @@ bool Function::run(ArrayRef<Tensor> inputs, Type element, Tensor &output,
 }
 
 /// How far results may differ, relative to the largest element: both sides sum
-/// in f32, in another order, and round to the type of the result.
-double getTolerance(Type element) {
-  if (element.isF64() || element.isF32())
-    return 1e-4;
-  return 2e-2;
+/// in f32, in another order, and round to the narrowest type in between.
+double getTolerance(ModuleOp module) {
+  double tolerance = 1e-4;
+  module.walk([&](Operation *op) {
+    for (Type type : op->getResultTypes())
+      if (auto shaped = dyn_cast<ShapedType>(type))
+        if (auto element = dyn_cast<FloatType>(shaped.getElementType()))
+          if (element.getWidth() < 32)
+            tolerance = 2e-2;
+  });
+  return tolerance;
 }
 
-bool compareResults(const Tensor &a, const Tensor &b, std::string &why) {
+bool compareResults(const Tensor &a, const Tensor &b, double tolerance,
+                    std::string &why) {
   llvm::raw_string_ostream os(why);
   if (a.shape != b.shape) {
     os << "extents [";
@@ -246,8 +253,7 @@ bool compareResults(const Tensor &a, const Tensor &b, std::string &why) {
       worstAt = i;
     }
   }
-  double allowed =
-      isa<FloatType>(a.element) ? getTolerance(a.element) * largest : 0;
+  double allowed = isa<FloatType>(a.element) ? tolerance * largest : 0;
   if (worst <= allowed)
     return true;
   os << "element " << worstAt << " is "
@@ -335,6 +341,7 @@ bool HostRaiseCheck::compare(ModuleOp module, ArrayRef<int64_t> bounds,
   auto func = module.lookupSymbol<func::FuncOp>("before");
   Type element =
       cast<RankedTensorType>(func.getResultTypes().front()).getElementType();
+  double tolerance = getTolerance(module);
   Random random(20240229);
   for (const RaiseDraw &draw : draws) {
     std::vector<Tensor> inputs;
@@ -347,7 +354,7 @@ bool HostRaiseCheck::compare(ModuleOp module, ArrayRef<int64_t> bounds,
     if (!before.run(inputs, element, expected, ignored))
       continue;
     if (!after.run(inputs, element, got, why) ||
-        !compareResults(expected, got, why))
+        !compareResults(expected, got, tolerance, why))
       return false;
   }
   return true;

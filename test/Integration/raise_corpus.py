@@ -5,8 +5,9 @@ Lists every case of the corpus with experts that are no operator of their own
 (MoE_* and QMoE_* are), with the layers that `moe-opt --moe-raise` must find in
 it and the products that may be left: those of routers, shared experts,
 attention and heads. One more product is one that an expert kept, which fails;
-one less means that the list is out of date, which fails as well. run_corpus.py
-compares the results of the same models.
+one less means that the list is out of date, which fails as well. Each raise is
+checked as it is made (--moe-raise-check), with ids that no router would give.
+run_corpus.py compares the results of the same models.
 
 usage: raise_corpus.py FOLDER [--bin FOLDER] [-k REGEX]
 """
@@ -76,7 +77,7 @@ UNRAISED = {
 def count(moe_opt, model, folder):
     """Layers of experts and products in the raised model."""
     path = os.path.join(folder, "raised.mlir")
-    done = subprocess.run([moe_opt, model, "--onnx-infer-shapes", "--moe-raise",
+    done = subprocess.run([moe_opt, model, "--moe-raise", "--moe-raise-check",
                            "-o", path], capture_output=True, text=True,
                           timeout=300, check=False)
     if done.returncode:
