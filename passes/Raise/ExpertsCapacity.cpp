@@ -32,32 +32,17 @@ using F = QueueFunction;
 using Kind = QueueDim::Kind;
 
 /// What both forms share.
-class CapacityLayer {
+class CapacityLayer : protected LayerMatcher {
 public:
   CapacityLayer(Operation *anchor, RaiseContext &context)
-      : anchor(anchor), context(context), dims(context.getDims()),
-        reader(dims, refusal) {}
+      : LayerMatcher(anchor, context), reader(dims, refusal) {}
 
 protected:
-  /// Notes the refusal, if there is one. Returns false.
-  bool decline() {
-    if (refusal)
-      context.noteMissed(anchor, refusal);
-    return false;
-  }
-  bool refuse(Operation *at, const Twine &why) {
-    refusal.say(at, why);
-    return false;
-  }
   /// The value behind `x` whose axes are all tokens in order and the features.
   Value findTokens(Value x, const QueueAxes &axes, const QueueDims &tokens);
   bool build(const QueueTerm &term, Value x, Value like,
              const QueueDims &tokens, std::optional<int64_t> places);
 
-  Operation *anchor;
-  RaiseContext &context;
-  DimContext &dims;
-  Refusal refusal;
   QueueReader reader;
   BufferExperts experts;
 };

@@ -37,24 +37,14 @@ bool isFeature(const QueueDims &axis) {
 }
 
 /// A layer whose experts choose tokens; the anchor gives its result.
-class ChoiceLayer {
+class ChoiceLayer : LayerMatcher {
 public:
   ChoiceLayer(Operation *anchor, RaiseContext &context)
-      : anchor(anchor), context(context), dims(context.getDims()),
-        reader(dims, refusal) {}
+      : LayerMatcher(anchor, context), reader(dims, refusal) {}
   bool raiseScattered();
   bool raiseProduct(const TermProduct &combine, unsigned rows);
 
 private:
-  bool decline() {
-    if (refusal)
-      context.noteMissed(anchor, refusal);
-    return false;
-  }
-  bool refuse(Operation *at, const Twine &why) {
-    refusal.say(at ? at : anchor, why);
-    return false;
-  }
   bool isNoChoice() { return refuse(anchor, "no expert chooses tokens"); }
   std::optional<QueueTerm> readTokens(Value indices);
   bool findExperts(Value rows, const QueueAxes &axes);
@@ -71,10 +61,6 @@ private:
                 Attribute empty);
   Value weightsOf(ExpertNodes &nodes);
 
-  Operation *anchor;
-  RaiseContext &context;
-  DimContext &dims;
-  Refusal refusal;
   QueueReader reader;
   BufferExperts experts;
   /// What the axes of the experts' buffer are of `chosen`.

@@ -21,29 +21,16 @@ using namespace moe;
 namespace {
 
 /// A layer whose places are mixtures of tokens; the anchor mixes the results.
-class SoftLayer {
+class SoftLayer : LayerMatcher {
 public:
   SoftLayer(Operation *anchor, RaiseContext &context)
-      : anchor(anchor), context(context), dims(context.getDims()) {}
+      : LayerMatcher(anchor, context) {}
   bool raise(const TermProduct &combine, unsigned rows);
 
 private:
-  bool decline() {
-    if (refusal)
-      context.noteMissed(anchor, refusal);
-    return false;
-  }
-  bool refuse(Operation *at, const Twine &why) {
-    refusal.say(at, why);
-    return false;
-  }
   bool checkMixtures(Value combining, Value dispatching);
   bool buildExpertsOnPlaces();
 
-  Operation *anchor;
-  RaiseContext &context;
-  DimContext &dims;
-  Refusal refusal;
   BufferExperts experts;
 };
 

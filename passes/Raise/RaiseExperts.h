@@ -58,6 +58,31 @@ private:
   llvm::MapVector<mlir::Operation *, Refusal> missed;
 };
 
+/// What recognises one layer around its anchor: a refusal that ends as a remark
+/// at the anchor.
+class LayerMatcher {
+protected:
+  LayerMatcher(mlir::Operation *anchor, RaiseContext &context)
+      : anchor(anchor), context(context), dims(context.getDims()) {}
+
+  /// Notes the refusal, if there is one. Returns false.
+  bool decline() {
+    if (refusal)
+      context.noteMissed(anchor, refusal);
+    return false;
+  }
+  /// A null node stands for the anchor. Returns false.
+  bool refuse(mlir::Operation *at, const llvm::Twine &why) {
+    refusal.say(at ? at : anchor, why);
+    return false;
+  }
+
+  mlir::Operation *anchor;
+  RaiseContext &context;
+  DimContext &dims;
+  Refusal refusal;
+};
+
 /// A family of forms.
 using RaiseFamily = void (*)(mlir::func::FuncOp func, RaiseContext &context);
 

@@ -13,15 +13,12 @@ ONNX operators (moe-decompose) in ONNX Runtime.
 
 Closes with the line `N passed, N failed`; exits with 1 if anything failed.
 """
-import argparse
 import dataclasses
 import math
-import os
 import sys
-import tempfile
 
 import numpy as np
-from routing import ROOT, Failure, Function, Report, Tools
+from routing import Failure, Function, run_groups
 
 EXPERTS = 8
 
@@ -471,30 +468,12 @@ def check_errors(tools, report):
                 raise Failure("ids of no expert are accepted")
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", default=os.path.join(
-        os.environ.get("MOE_BUILD", os.path.join(ROOT, "build")), "bin"))
-    parser.add_argument("-v", "--verbose", action="store_true")
-    groups = {"cases": check_cases, "sequences": check_sequences, "laws": check_laws, "nllb": check_nllb,
-              "errors": check_errors}
-    parser.add_argument("groups", nargs="*", metavar="GROUP",
-                        help="all by default: " + ", ".join(groups))
-    options = parser.parse_args()
-    unknown = sorted(set(options.groups) - set(groups))
-    if unknown:
-        parser.error(f"unknown groups {unknown}")
-    report = Report(options.verbose)
-    with tempfile.TemporaryDirectory() as folder:
-        tools = Tools(options.bin, folder)
-        for name in options.groups or groups:
-            with report.check(name):
-                groups[name](tools, report)
-    print(f"{report.passed} passed, {report.failed} failed")
-    return 1 if report.failed or not report.passed else 0
+GROUPS = {"cases": check_cases,
+          "sequences": check_sequences,
+          "laws": check_laws,
+          "nllb": check_nllb,
+          "errors": check_errors}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_groups(__doc__, GROUPS))

@@ -11,17 +11,14 @@ padding less its input is 0 for a constant, also at the border).
 
 Closes with the line `N passed, N failed`; exits with 1 if anything failed.
 """
-import argparse
 import itertools
-import os
 import sys
-import tempfile
 
 import numpy as np
 import raised
 from forms.graph import FLOAT, Builder
 from raised import Case
-from routing import ROOT, Failure, Function, Report, Tools
+from routing import Failure, Function, run_groups
 
 # --- the oracle -------------------------------------------------------------
 
@@ -398,29 +395,10 @@ def check_laws(tools, report):
                 raise Failure(f"{np.abs(results[f'd{i}']).max()}")
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bin", default=os.path.join(
-        os.environ.get("MOE_BUILD", os.path.join(ROOT, "build")), "bin"))
-    parser.add_argument("-v", "--verbose", action="store_true")
-    groups = {"graphs": check_graphs, "ops": check_ops, "laws": check_laws}
-    parser.add_argument("groups", nargs="*", metavar="GROUP",
-                        help="all by default: " + ", ".join(groups))
-    options = parser.parse_args()
-    unknown = sorted(set(options.groups) - set(groups))
-    if unknown:
-        parser.error(f"unknown groups {unknown}")
-    report = Report(options.verbose)
-    with tempfile.TemporaryDirectory() as folder:
-        tools = Tools(options.bin, folder)
-        for name in options.groups or groups:
-            with report.check(name):
-                groups[name](tools, report)
-    print(f"{report.passed} passed, {report.failed} failed")
-    return 1 if report.failed or not report.passed else 0
+GROUPS = {"graphs": check_graphs,
+          "ops": check_ops,
+          "laws": check_laws}
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_groups(__doc__, GROUPS))

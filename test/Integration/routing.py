@@ -696,6 +696,32 @@ def check_golden(tools, report):
                            golden[case.name + "_weights"]))
 
 
+def run_groups(description, groups):
+    """The main of a script of checks: runs the groups that the command line
+    names, all by default, and prints the counts. A group is a function of the
+    tools and a report. The exit status."""
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", default=os.path.join(
+        os.environ.get("MOE_BUILD", os.path.join(ROOT, "build")), "bin"))
+    parser.add_argument("-v", "--verbose", action="store_true")
+    parser.add_argument("groups", nargs="*", metavar="GROUP",
+                        help="all by default: " + ", ".join(groups))
+    options = parser.parse_args()
+    unknown = sorted(set(options.groups) - set(groups))
+    if unknown:
+        parser.error(f"unknown groups {unknown}")
+    report = Report(options.verbose)
+    with tempfile.TemporaryDirectory() as folder:
+        tools = Tools(options.bin, folder)
+        for name in options.groups or groups:
+            with report.check(name):
+                groups[name](tools, report)
+    print(f"{report.passed} passed, {report.failed} failed")
+    return 1 if report.failed or not report.passed else 0
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__,

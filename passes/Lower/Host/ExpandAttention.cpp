@@ -71,6 +71,7 @@ private:
   void multiplyPackedValues(Value panel);
   void finishScores(Value panel);
   Value isPlain(Value panel);
+  SmallVector<Value> indicesOfRow(Value operand, Value i);
   Value addBias(Value score, Value i, Value column, bool plain);
   Value hide(Value score, Value i, Value column);
   Value emitGreatest();
@@ -521,20 +522,26 @@ void Attention::multiplyKeys(Value panel) {
   });
 }
 
+/// The first three indices of row i in an operand that broadcasts against the
+/// scores [entry, head, token, key].
+SmallVector<Value> Attention::indicesOfRow(Value operand, Value i) {
+  auto type = cast<MemRefType>(operand.getType());
+  auto at = [&](unsigned dim, Value index) -> Value {
+    if (!type.isDynamicDim(dim))
+      return type.getDimSize(dim) == 1 ? b.constant(0) : index;
+    Value own = memref::DimOp::create(b.b, b.loc, operand, dim);
+    Value one = b.compare(CmpIPredicate::eq, own, b.constant(1));
+    return b.select(one, b.constant(0), index);
+  };
+  return {at(0, entry), at(1, b.load(rowHead, i)), at(2, b.load(rowToken, i))};
+}
+
 Value Attention::addBias(Value score, Value i, Value column, bool plain) {
   Value bias = op.getBias();
   if (!bias)
     return score;
   auto type = cast<MemRefType>(bias.getType());
-  auto at = [&](unsigned dim, Value index) -> Value {
-    if (!type.isDynamicDim(dim))
-      return type.getDimSize(dim) == 1 ? b.constant(0) : index;
-    Value own = memref::DimOp::create(b.b, b.loc, bias, dim);
-    Value one = b.compare(CmpIPredicate::eq, own, b.constant(1));
-    return b.select(one, b.constant(0), index);
-  };
-  SmallVector<Value> indices{at(0, entry), at(1, b.load(rowHead, i)),
-                             at(2, b.load(rowToken, i))};
+  SmallVector<Value> indices = indicesOfRow(bias, i);
   Value extra;
   if (type.getDimSize(3) == 1) {
     indices.push_back(b.constant(0));
@@ -564,15 +571,7 @@ Value Attention::hide(Value score, Value i, Value column) {
     require(lanesBelow(column, length));
   if (Value mask = op.getMask()) {
     auto type = cast<MemRefType>(mask.getType());
-    auto at = [&](unsigned dim, Value index) -> Value {
-      if (!type.isDynamicDim(dim))
-        return type.getDimSize(dim) == 1 ? b.constant(0) : index;
-      Value own = memref::DimOp::create(b.b, b.loc, mask, dim);
-      Value one = b.compare(CmpIPredicate::eq, own, b.constant(1));
-      return b.select(one, b.constant(0), index);
-    };
-    SmallVector<Value> indices{at(0, entry), at(1, b.load(rowHead, i)),
-                               at(2, b.load(rowToken, i))};
+    SmallVector<Value> indices = indicesOfRow(mask, i);
     Value flags;
     if (type.getDimSize(3) == 1) {
       indices.push_back(b.constant(0));
