@@ -81,7 +81,9 @@ LogicalResult PanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                          << " are accepted";
     bool keepsBytes = codes && !bits;
     Type result = type.getElementType();
-    if (keepsBytes ? !result.isInteger(8) : !result.isF32())
+    bool keepsHalves =
+        isa<Float16Type, BFloat16Type>(element) && result == element;
+    if (keepsBytes ? !result.isInteger(8) : !result.isF32() && !keepsHalves)
       return emitError() << "#rt.panels of elements of type " << result
                          << "; of " << element << " it has "
                          << (keepsBytes ? "i8" : "f32");
@@ -164,6 +166,12 @@ public:
         unsigned byte = static_cast<unsigned char>(row[i * bits / 8]);
         return static_cast<float>((byte >> (i * bits % 8)) &
                                   ((1u << bits) - 1));
+      });
+    } else if (attr.getType().getElementTypeBitWidth() == 16) {
+      packAs<uint16_t>(expert, panel, out, [](const char *row, int64_t i) {
+        uint16_t value;
+        std::memcpy(&value, row + 2 * i, sizeof(value));
+        return value;
       });
     } else if (element.isF32()) {
       packFloats<Float32Type, 4>(expert, panel, out);

@@ -38,10 +38,11 @@ def Rt_PanelsAttr
       to them, `width` of each. They are in two sources (`separate`), the gates
       in front of all ups (`concat`), or in turns (`interleave`).
 
-    Sources of f16, bf16, f32 or f64 become f32. With `bits` of 2, 4 or 8 the
-    elements of a source are unsigned codes of so many bits, packed along its
-    columns with the lowest bits first; they become f32 too. Without `bits`,
-    sources of 8-bit integers keep their bytes: K then counts bytes.
+    Sources of f16, bf16, f32 or f64 become f32; those of f16 and bf16 may stay
+    as they are. With `bits` of 2, 4 or 8 the elements of a source are unsigned
+    codes of so many bits, packed along its columns with the lowest bits first;
+    they become f32 too. Without `bits`, sources of 8-bit integers keep their
+    bytes: K then counts bytes.
 
     ```mlir
     #rt.panels<sources = [#onnx.file<"m.onnx", 0, 1048576> : tensor<8x64x512xf32>],

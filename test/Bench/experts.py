@@ -3,12 +3,17 @@
 
 usage: experts.py [--hidden H] [--inner I] [--experts E] [--slots K]
                   [--tokens T,T,...] [--rounds N] [--threads N] [--mcpu CPU]
+                  [--weights f32|bf16|f16]
 
 Both run in this process, one after the other in every round, on inputs that
 change from call to call; what is printed are medians, minima and the ratio of
 ONNX Runtime's time to ours, a median over rounds. With one thread the times are
 those of the CPU, which other programs on the machine disturb less. Routing is
 part of both: a softmax over the K largest logits. Results are compared first.
+
+With weights of 16 bits our code for the same numbers as f32 runs as well: the
+results have to be equal, and the ratio to its time is printed too. ONNX Runtime
+has f32 in any case, for it computes with nothing else on a CPU.
 """
 import argparse
 import ctypes
@@ -17,6 +22,7 @@ import subprocess
 import tempfile
 import time
 
+import ml_dtypes
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper
@@ -24,6 +30,7 @@ from onnx import TensorProto, helper
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.environ.get("MOE_BUILD", os.path.join(ROOT, "build"))
+WEIGHTS = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
 
 
 # --- the runtime, through its C interface ------------------------------------
@@ -121,15 +128,16 @@ class Ours:
 # --- models --------------------------------------------------------------------
 
 
-def write_ours(path, first, second, slots):
-    """The layer as MLIR with its weights in a file beside it."""
+def write_ours(path, first, second, slots, kind):
+    """The layer as MLIR with its weights, of type `kind`, in a file beside it."""
+    first, second = first.astype(WEIGHTS[kind]), second.astype(WEIGHTS[kind])
     experts, rows, hidden = first.shape
     width, inner = second.shape[1:]
     with open(path + ".bin", "wb") as file:
         first.tofile(file)
         second.tofile(file)
-    gate = f"tensor<{experts}x{rows}x{hidden}xf32>"
-    down = f"tensor<{experts}x{width}x{inner}xf32>"
+    gate = f"tensor<{experts}x{rows}x{hidden}x{kind}>"
+    down = f"tensor<{experts}x{width}x{inner}x{kind}>"
     x, logits = f"tensor<?x{hidden}xf32>", f"tensor<?x{experts}xf32>"
     top = f"tensor<?x{slots}x"
     text = f"""module {{
@@ -220,6 +228,7 @@ def main():
                         help="default: about 5 s for each number of tokens")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--mcpu", default="native")
+    parser.add_argument("--weights", default="f32", choices=list(WEIGHTS))
     options = parser.parse_args()
 
     rng = np.random.default_rng(0)
@@ -228,52 +237,77 @@ def main():
     first /= np.float32(np.sqrt(options.hidden))
     second = draw(options.experts, options.hidden, options.inner)
     second /= np.float32(np.sqrt(options.inner))
+    first, second = (bank.astype(WEIGHTS[options.weights]).astype(np.float32)
+                     for bank in (first, second))
     with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "layer")
-        write_ours(path, first, second, options.slots)
-        begin = time.perf_counter()
-        subprocess.run([os.path.join(BUILD, "bin", "moe-compile"),
-                        path + ".mlir", "-o", path + ".so",
-                        f"--mcpu={options.mcpu}"], check=True)
-        print(f"compiled in {time.perf_counter() - begin:.1f} s, "
-              f"H = {options.hidden}, I = {options.inner}, "
-              f"E = {options.experts}, k = {options.slots}, "
-              f"{options.threads} thread(s)")
-        ours = Ours(load_runtime(folder), path + ".so", options.threads)
+        runtime = load_runtime(folder)
+        kinds = list(dict.fromkeys([options.weights, "f32"]))
+        ours = []
+        for kind in kinds:
+            path = os.path.join(folder, kind)
+            write_ours(path, first, second, options.slots, kind)
+            begin = time.perf_counter()
+            subprocess.run([os.path.join(BUILD, "bin", "moe-compile"),
+                            path + ".mlir", "-o", path + ".so",
+                            f"--mcpu={options.mcpu}"], check=True)
+            print(f"{kind}: compiled in {time.perf_counter() - begin:.1f} s, "
+                  f"H = {options.hidden}, I = {options.inner}, "
+                  f"E = {options.experts}, k = {options.slots}, "
+                  f"{options.threads} thread(s)")
+            ours.append(Ours(runtime, path + ".so", options.threads))
         session, _keep = make_ort(first, second, options.slots,
                                   options.threads)
         for tokens in map(int, options.tokens.split(",")):
-            pairs = []
+            inputs = []
             for _ in range(7):
                 x = draw(tokens, options.hidden)
                 logits = draw(tokens, options.experts)
-                pairs.append((ours.prepare(x, logits),
-                              prepare_ort(session, x, logits)))
-            got, want = pairs[0][0](True), pairs[0][1](True)
-            error = np.linalg.norm(got - want) / np.linalg.norm(want)
-            if not error < 1e-5:
-                raise SystemExit(f"T = {tokens}: results differ by {error}")
-            times = [], []
-            clock = (time.process_time if options.threads == 1
-                     else time.perf_counter)
-            end = time.perf_counter() + 5
-            while (len(times[0]) < options.rounds if options.rounds else
-                   time.perf_counter() < end or len(times[0]) < 5):
-                # Each takes another input, so neither finds the weights that
-                # the other one has just fetched.
-                turn = len(times[0])
-                for who in (0, 1):
-                    run = pairs[(turn + 3 * who) % len(pairs)][who]
-                    begin = clock()
-                    run()
-                    times[who].append(clock() - begin)
-            a, b = np.array(times) * 1e3
-            work = 6 * tokens * options.slots * options.hidden * options.inner
-            print(f"T = {tokens:4}: ours {np.median(a):8.3f} ms (min "
-                  f"{a.min():8.3f}, {work / a.min() / 1e6:6.1f} GFLOP/s), "
-                  f"ONNX Runtime {np.median(b):8.3f} ms (min {b.min():8.3f}), "
-                  f"ratio {np.median(b / a):5.2f}, of minima "
-                  f"{b.min() / a.min():5.2f}, {len(a)} rounds", flush=True)
+                inputs.append([own.prepare(x, logits) for own in ours]
+                              + [prepare_ort(session, x, logits)])
+            compare(tokens, kinds, *(run(True) for run in inputs[0]))
+            times = measure(options, inputs)
+            report(options, tokens, kinds, times)
+
+
+def compare(tokens, kinds, *results):
+    """Ours have to be equal to each other, and near ONNX Runtime's."""
+    for kind, other in zip(kinds[1:], results[1:]):
+        if not np.array_equal(results[0], other):
+            raise SystemExit(f"T = {tokens}: {kinds[0]} and {kind} differ")
+    error = (np.linalg.norm(results[0] - results[-1])
+             / np.linalg.norm(results[-1]))
+    if not error < 1e-5:
+        raise SystemExit(f"T = {tokens}: results differ by {error}")
+
+
+def measure(options, inputs):
+    """Times in ms [who, round]."""
+    times = [[] for _ in inputs[0]]
+    clock = time.process_time if options.threads == 1 else time.perf_counter
+    end = time.perf_counter() + 5
+    while (len(times[0]) < options.rounds if options.rounds else
+           time.perf_counter() < end or len(times[0]) < 5):
+        # Each takes another input, so none finds the weights that the one
+        # before has just fetched.
+        turn = len(times[0])
+        for who, taken in enumerate(times):
+            run = inputs[(turn + 3 * who) % len(inputs)][who]
+            begin = clock()
+            run()
+            taken.append(clock() - begin)
+    return np.array(times) * 1e3
+
+
+def report(options, tokens, kinds, times):
+    work = 6 * tokens * options.slots * options.hidden * options.inner
+    own = times[0]
+    text = (f"T = {tokens:4}: ours {np.median(own):8.3f} ms (min "
+            f"{own.min():8.3f}, {work / own.min() / 1e6:6.1f} GFLOP/s)")
+    for name, other in zip(kinds[1:] + ["ONNX Runtime"], times[1:]):
+        text += (f", {name} {np.median(other):8.3f} ms (min "
+                 f"{other.min():8.3f}), ratio {np.median(other / own):5.2f}, "
+                 f"of minima {other.min() / own.min():5.2f}")
+    print(f"{text}, {times.shape[1]} rounds", flush=True)
 
 
 if __name__ == "__main__":

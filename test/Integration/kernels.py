@@ -123,7 +123,14 @@ class Layer:
     block: int = 0
     zeros: bool = False
     given: str = ""          # banks that are inputs: any of g, u, d
+    rounded: str = ""        # type that weights of type w_type fit as well
     seed: int = 0
+
+    def as_weights(self, values):
+        """Weights in the layer's type."""
+        if self.rounded:
+            values = values.astype(DTYPES[self.rounded])
+        return values.astype(DTYPES[self.w_type])
 
     def build(self, files):
         """Draws the weights; returns arguments and body of the function."""
@@ -141,8 +148,8 @@ class Layer:
             text, kind = self.bank(part, n, k, rng, files, body, arguments)
             setattr(self, "op_" + part, f"{text} : {kind}")
             if part in self.bias:
-                values = (0.5 * rng.standard_normal(
-                    (self.experts, n))).astype(DTYPES[self.w_type])
+                values = self.as_weights(0.5 * rng.standard_normal(
+                    (self.experts, n)))
                 self.biases[part] = values.astype(np.float64)
                 name = f"%b{part}{self.name}"
                 kind = mlir_type(values, self.w_type)
@@ -193,8 +200,7 @@ class Layer:
         name = f"%{part}{self.name}"
         shape = (self.experts, n, k)
         if not self.bits:
-            values = (rng.standard_normal(shape) / np.sqrt(k)).astype(
-                DTYPES[self.w_type])
+            values = self.as_weights(rng.standard_normal(shape) / np.sqrt(k))
             self.matrices[part] = values.astype(np.float64)
             if self.layout == "io":
                 values = np.ascontiguousarray(values.transpose(0, 2, 1))
@@ -341,6 +347,16 @@ def layers():
         add(form="concat", w_type=w_type, bias="gd")
         add(form="separate", layout="io", w_type=w_type, x_type=w_type,
             bias="u")
+    # The same numbers as f32 behind them: they have to give the same bits.
+    for w_type in ("f16", "bf16"):
+        for fields in ({"bias": "d"}, {"form": "separate"},
+                       {"form": "interleave", "layout": "io", "bias": "g"},
+                       {"experts": 1, "slots": 0, "form": "concat"},
+                       {"hidden": 520, "inner": 33, "width": 31, "experts": 2}):
+            add(w_type=w_type, **fields)
+            twin = dataclasses.replace(out[-1], name=out[-1].name + "f",
+                                       w_type="f32", rounded=w_type)
+            out.append(twin)
     add(x_type="f16"), add(x_type="bf16"), add(x_type="f64")
     add(form="concat", scale_at="input", bias="gd"), add(in_scale=0.25)
     add(form="interleave", scale_at="input", in_scale=2.0)
@@ -507,6 +523,11 @@ class Suite:
                                     != results[i][token:token + 1].tobytes()):
                             note(i, f"token {token} alone has other bits than "
                                     "among 17")
+            for i in range(1, len(group)):
+                if (group[i].name == group[i - 1].name + "f"
+                        and results[i].tobytes() != results[i - 1].tobytes()):
+                    note(i, f"T = {tokens}: other bits than with weights of "
+                            f"type {group[i].rounded}")
         # An id that is no expert ends the run.
         for i, layer in enumerate(group):
             if problems[i] or not layer.slots:
@@ -670,9 +691,13 @@ def main():
         for cpu in options.mcpu or ("native", "x86-64-v3"):
             chosen = [layer for layer in layers()
                       if re.search(options.k, layer.name + describe(layer))]
-            size = 12
-            for i in range(0, len(chosen), size):
-                suite.check_group(i // size, chosen[i:i + size], cpu)
+            number = 0
+            while chosen:
+                size = 12
+                while size < len(chosen) and chosen[size].rounded:
+                    size += 1    # beside the layer that it is compared with
+                suite.check_group(number, chosen[:size], cpu)
+                number, chosen = number + 1, chosen[size:]
             number = 0
             for bits in (2, 4, 8):
                 for block, k, n in ((16, 64, 40), (32, 72, 33), (128, 300, 64)):

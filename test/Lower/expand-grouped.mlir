@@ -140,3 +140,26 @@ func.func @combine(%rows: memref<?x80xf32>, %positions: memref<?x2xindex>, %w: m
       weights(%w : memref<?x2xf32>) out(%out : memref<?x36xf32>)
   return
 }
+
+// -----
+
+// Halves stay halves in the panels and are widened in registers.
+// CHECK-LABEL: func.func @halves
+// WIDE: rt.constant {value = #rt.panels<{{.*}}> : tensor<1x2x24x32xbf16>} : memref<1x2x24x32xbf16>
+// NARROW: rt.constant {value = #rt.panels<{{.*}}> : tensor<1x3x24x16xbf16>} : memref<1x3x24x16xbf16>
+// CHECK: rt.parallel_for
+// CHECK: func.call @moe.kernel.any.bf16.prefetch
+// CHECK: func.call @moe.kernel.any.bf16(
+// CHECK-LABEL: func.func private @moe.kernel.r1.bf16(
+// CHECK: vector.load {{.*}} vector<{{16|8}}xbf16>
+// CHECK: arith.extf
+// CHECK: vector.fma
+func.func @halves(%rows: memref<?x24xf32>, %out: memref<?x40xf32>) {
+  %w = rt.constant {value = dense<0.5> : tensor<1x40x24xbf16>} : memref<1x40x24xbf16>
+  moe.grouped_linear rows(%rows : memref<?x24xf32>) banks(%w : memref<1x40x24xbf16>)
+      {inner = 24, width = 40} out(%out : memref<?x40xf32>) {
+  ^bb0(%v: f32):
+    moe.yield %v : f32
+  }
+  return
+}

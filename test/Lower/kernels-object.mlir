@@ -34,6 +34,55 @@
 // V3-DAG: moe.kernel.r5.prefetch: products 10, stack 0, moves {{[0-2]$}}
 // V3-DAG: moe.kernel.r6.prefetch: products 12, stack 0, moves {{[0-2]$}}
 
+// Halves, converted in registers.
+// V4-DAG: moe.kernel.r1.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r2.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r3.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r4.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r5.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r6.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r7.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r8.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r4.f16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r5.f16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r6.f16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r7.f16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r8.f16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r1.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r2.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r3.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r4.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r5.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r6.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r7.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r8.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r4.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r5.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r6.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r7.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V4-DAG: moe.kernel.r8.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+
+// V3-DAG: moe.kernel.r1.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r2.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r3.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r4.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r5.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r6.f16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r3.f16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r4.f16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r5.f16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r6.f16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r1.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r2.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r3.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r4.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r5.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r6.bf16: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r3.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r4.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r5.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// V3-DAG: moe.kernel.r6.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+
 func.func @main(%x: tensor<?x64xf32> {rt.name = "x"}) -> tensor<?x40xf32> {
   %zero = arith.constant 0.0 : f32
   %c0 = arith.constant 0 : index
@@ -46,5 +95,20 @@ func.func @main(%x: tensor<?x64xf32> {rt.name = "x"}) -> tensor<?x40xf32> {
   %e1 = tensor.empty(%n) : tensor<?x40xf32>
   %i1 = linalg.fill ins(%zero : f32) outs(%e1 : tensor<?x40xf32>) -> tensor<?x40xf32>
   %y = linalg.matmul ins(%h, %w1 : tensor<?x96xf32>, tensor<96x40xf32>) outs(%i1 : tensor<?x40xf32>) -> tensor<?x40xf32>
+  return %y : tensor<?x40xf32>
+}
+
+func.func @halves(%x: tensor<?x64xf32> {rt.name = "x"}) -> tensor<?x40xf32> {
+  %zero = arith.constant 0.0 : f32
+  %c0 = arith.constant 0 : index
+  %w0 = arith.constant dense<0.5> : tensor<64x96xf16>
+  %w1 = arith.constant dense<0.25> : tensor<96x40xbf16>
+  %n = tensor.dim %x, %c0 : tensor<?x64xf32>
+  %e0 = tensor.empty(%n) : tensor<?x96xf32>
+  %i0 = linalg.fill ins(%zero : f32) outs(%e0 : tensor<?x96xf32>) -> tensor<?x96xf32>
+  %h = linalg.matmul ins(%x, %w0 : tensor<?x64xf32>, tensor<64x96xf16>) outs(%i0 : tensor<?x96xf32>) -> tensor<?x96xf32>
+  %e1 = tensor.empty(%n) : tensor<?x40xf32>
+  %i1 = linalg.fill ins(%zero : f32) outs(%e1 : tensor<?x40xf32>) -> tensor<?x40xf32>
+  %y = linalg.matmul ins(%h, %w1 : tensor<?x96xf32>, tensor<96x40xbf16>) outs(%i1 : tensor<?x40xf32>) -> tensor<?x40xf32>
   return %y : tensor<?x40xf32>
 }

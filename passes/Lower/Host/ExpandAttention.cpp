@@ -223,9 +223,10 @@ void Attention::clearSums() {
 void Attention::callKernel(ArrayRef<Value> arguments, bool strided) {
   SmallVector<Value> all = {count};
   llvm::append_range(all, arguments);
-  func::CallOp::create(
-      b.b, b.loc, strided ? kernels.getAnyStrided() : kernels.getAny(false),
-      all);
+  func::CallOp::create(b.b, b.loc,
+                       strided ? kernels.getAnyStrided()
+                               : kernels.getAny(b.b.getF32Type(), false),
+                       all);
 }
 
 //===----------------------------------------------------------------------===//

@@ -77,9 +77,15 @@ void GroupedLinear::preparePanels() {
     return;
   if (!op.getBits()) {
     bool transposed = op.getLayout() == ir::BankLayout::IO;
+    Type given = cast<MemRefType>(op.getBanks()[0].getType()).getElementType();
+    bool alike = llvm::all_of(op.getBanks(), [&](Value bank) {
+      return cast<MemRefType>(bank.getType()).getElementType() == given;
+    });
+    if (alike && (given.isF16() || given.isBF16()))
+      element = given;
     panelWeights =
         packed(banks, transposed ? inner : stored, transposed ? stored : inner,
-               transposed, inner, 0, f32);
+               transposed, inner, 0, element);
     return;
   }
   ArrayAttr scales = getConstants(op.getScales());
@@ -220,15 +226,16 @@ void GroupedLinear::callKernel(Value count, bool prefetch,
                                ArrayRef<Value> arguments) {
   SmallVector<Value> all = {count};
   llvm::append_range(all, arguments);
-  func::CallOp::create(b.b, b.loc, kernels.getAny(prefetch), all);
+  Type panel = cast<MemRefType>(arguments[3].getType()).getElementType();
+  func::CallOp::create(b.b, b.loc, kernels.getAny(panel, prefetch), all);
 }
 
 void GroupedLinear::emitPackedPanel(Value panel) {
   int64_t panelSize = inner * tile.columns;
   Value number = b.add(b.mul(expert, panels), panel);
   Value weights = b.mul(number, panelSize);
-  // Lines of a cache that a step of the contraction goes through.
-  int64_t lines = tile.columns * 4 / 64;
+  int64_t lines = tile.getLines(element);
+  int64_t lineElements = tile.getLineElements(element);
   Value next = b.min(b.add(number, 1), b.constant(experts * panels - 1));
   Value ahead = b.mul(next, panelSize);
   Value depth = b.constant(inner), stride = b.constant(rowStride);
@@ -246,7 +253,7 @@ void GroupedLinear::emitPackedPanel(Value panel) {
         arith::AndIOp::create(b.b, b.loc, several, early),
         [&] {
           SmallVector<Value> fetching = arguments;
-          fetching.push_back(b.add(ahead, b.mul(i, inner * 16)));
+          fetching.push_back(b.add(ahead, b.mul(i, inner * lineElements)));
           callKernel(count, true, fetching);
         },
         [&] { callKernel(count, false, arguments); });

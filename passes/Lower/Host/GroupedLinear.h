@@ -33,7 +33,8 @@ public:
         experts(op.getNumExperts()), inner(op.getInner()), width(op.getWidth()),
         perPanel(op.isGated() ? tile.columns / 2 : tile.columns),
         panels(llvm::divideCeil(static_cast<uint64_t>(width), perPanel)),
-        vector(mlir::VectorType::get({tile.lanes}, builder.getF32Type())) {}
+        vector(mlir::VectorType::get({tile.lanes}, builder.getF32Type())),
+        element(builder.getF32Type()) {}
 
   void emit();
 
@@ -85,11 +86,13 @@ private:
   Emitter b;
   int64_t experts, inner, width, perPanel, panels;
   mlir::VectorType vector;
+  /// Elements of packed weights: f32, f16 or bf16.
+  mlir::Type element;
 
   Value rows, out;
   int64_t rowStride = 0, outColumns = 0;
-  /// Packed weights, f32 or codes; scales, zero points and biases in the same
-  /// order. Null where they are not constants.
+  /// Packed weights, floats or codes; scales, zero points and biases in the
+  /// same order. Null where they are not constants.
   Value panelWeights, panelCodes, panelScales, panelZeros, panelBias;
   /// Tasks: [expert, first row, last row] of each chunk; null where one expert
   /// has all rows.

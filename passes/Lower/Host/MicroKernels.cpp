@@ -21,11 +21,13 @@ using namespace moe;
 static constexpr StringLiteral suffixes[] = {"", ".prefetch", ".strided"};
 
 /// Types of a kernel's arguments.
-static SmallVector<Type> argumentTypes(MLIRContext *context, bool hasMore) {
+static SmallVector<Type> argumentTypes(Type element, bool hasMore) {
+  MLIRContext *context = element.getContext();
   Type index = IndexType::get(context);
   auto buffer =
       MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
-  SmallVector<Type> types = {buffer, index, index,  buffer,
+  auto panel = MemRefType::get({ShapedType::kDynamic}, element);
+  SmallVector<Type> types = {buffer, index, index,  panel,
                              index,  index, buffer, index};
   if (hasMore)
     types.push_back(index);
@@ -48,26 +50,34 @@ func::FuncOp MicroKernels::create(const std::string &name,
   return function;
 }
 
-func::FuncOp MicroKernels::get(int64_t rows, bool prefetch) {
-  return get(rows, prefetch ? Form::Prefetch : Form::Plain);
+std::string MicroKernels::Kind::getName() const {
+  std::string name = "moe.kernel.";
+  name += rows ? "r" + std::to_string(rows) : "any";
+  if (element.isF16())
+    name += ".f16";
+  if (element.isBF16())
+    name += ".bf16";
+  return name + suffixes[static_cast<int>(form)].str();
 }
 
-func::FuncOp MicroKernels::getAny(bool prefetch) {
-  return getAny(prefetch ? Form::Prefetch : Form::Plain);
+func::FuncOp MicroKernels::getAny(Type element, bool prefetch) {
+  return getAny(element, prefetch ? Form::Prefetch : Form::Plain);
 }
 
-func::FuncOp MicroKernels::getAnyStrided() { return getAny(Form::Strided); }
+func::FuncOp MicroKernels::getAnyStrided() {
+  return getAny(Float32Type::get(module.getContext()), Form::Strided);
+}
 
-func::FuncOp MicroKernels::getAny(Form form) {
-  func::FuncOp &function = kernels[{0, form}];
+func::FuncOp MicroKernels::getAny(Type element, Form form) {
+  Kind kind{element, 0, form};
+  func::FuncOp &function = kernels[kind.getName()];
   if (function)
     return function;
   bool prefetch = form == Form::Prefetch;
   MLIRContext *context = module.getContext();
   SmallVector<Type> types = {IndexType::get(context)};
-  llvm::append_range(types, argumentTypes(context, form != Form::Plain));
-  function = create(("moe.kernel.any" + suffixes[static_cast<int>(form)]).str(),
-                    types);
+  llvm::append_range(types, argumentTypes(element, form != Form::Plain));
+  function = create(kind.getName(), types);
   OpBuilder b(context);
   Location loc = function.getLoc();
   b.setInsertionPointToStart(&function.front());
@@ -78,7 +88,7 @@ func::FuncOp MicroKernels::getAny(Form form) {
   auto fill = [&](Region &region, int64_t rows) {
     OpBuilder::InsertionGuard guard(b);
     b.createBlock(&region);
-    func::CallOp::create(b, loc, get(rows, form),
+    func::CallOp::create(b, loc, get({element, rows, form}),
                          function.getArguments().drop_front());
     scf::YieldOp::create(b, loc);
   };
@@ -101,14 +111,14 @@ static Value hidden(OpBuilder &b, Location loc, Value value) {
   return arith::IndexCastOp::create(b, loc, b.getIndexType(), number);
 }
 
-func::FuncOp MicroKernels::get(int64_t rows, Form form) {
-  func::FuncOp &function = kernels[{rows, form}];
+func::FuncOp MicroKernels::get(Kind kind) {
+  func::FuncOp &function = kernels[kind.getName()];
   if (function)
     return function;
   MLIRContext *context = module.getContext();
-  std::string name = "moe.kernel.r" + std::to_string(rows) +
-                     suffixes[static_cast<int>(form)].str();
-  function = create(name, argumentTypes(context, form != Form::Plain));
+  auto [element, rows, form] = kind;
+  function =
+      create(kind.getName(), argumentTypes(element, form != Form::Plain));
   bool prefetch = form == Form::Prefetch;
   OpBuilder b(context);
   Location loc = function.getLoc();
@@ -153,15 +163,21 @@ func::FuncOp MicroKernels::get(int64_t rows, Form form) {
     b.setInsertionPointToStart(loop.getBody());
     Value k = loop.getInductionVar();
     if (prefetch) {
-      Value line = add(function.getArgument(8), mul(k, constant(16)));
+      Value line = add(function.getArgument(8),
+                       mul(k, constant(tile.getLineElements(element))));
       memref::PrefetchOp::create(b, loc, panel, line, /*isWrite=*/false,
                                  /*localityHint=*/2, /*isDataCache=*/true);
     }
     Value place = add(bFirst, mul(k, step));
     SmallVector<Value> loaded, next;
-    for (int64_t v = 0; v < vectors; ++v)
-      loaded.push_back(vector::LoadOp::create(
-          b, loc, vector, panel, add(place, constant(v * tile.lanes))));
+    for (int64_t v = 0; v < vectors; ++v) {
+      Value part =
+          vector::LoadOp::create(b, loc, VectorType::get({tile.lanes}, element),
+                                 panel, add(place, constant(v * tile.lanes)));
+      if (!element.isF32())
+        part = arith::ExtFOp::create(b, loc, vector, part);
+      loaded.push_back(part);
+    }
     for (int64_t row = 0; row < rows; ++row) {
       Value x = memref::LoadOp::create(b, loc, a, add(rowFirst[row], k));
       x = vector::BroadcastOp::create(b, loc, vector, x);

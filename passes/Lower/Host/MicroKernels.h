@@ -11,6 +11,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/BuiltinOps.h"
 #include <map>
+#include <string>
 
 namespace moe {
 
@@ -30,6 +31,16 @@ struct KernelTile {
   /// Elements of a vector register, columns of a panel, most rows of a call:
   /// all accumulators fit the registers.
   int64_t lanes, columns, maxRows;
+
+  /// Lines of a cache that a contracted index of a panel takes, and how many of
+  /// its elements are in one.
+  int64_t getLines(mlir::Type element) const {
+    return std::max<int64_t>(1,
+                             columns * element.getIntOrFloatBitWidth() / 512);
+  }
+  int64_t getLineElements(mlir::Type element) const {
+    return columns / getLines(element);
+  }
 };
 
 /// The kernels of a module, made as they are asked for.
@@ -39,35 +50,39 @@ public:
       : tile(tile), module(module) {}
 
   /// The function
-  ///   (a: memref<?xf32>, aFirst: index, aStride: index,
-  ///    b: memref<?xf32>, bFirst: index, depth: index,
+  ///   (rows: index, a: memref<?xf32>, aFirst: index, aStride: index,
+  ///    b: memref<?xT>, bFirst: index, depth: index,
   ///    sums: memref<?xf32>, sumsFirst: index[, ahead: index])
   /// that adds to `rows` rows of sums, tile.columns each, the products of rows
-  /// of a, aStride apart, with a panel of b. With `prefetch` it fetches a line
-  /// of b at `ahead`, and the ones behind it, with each contracted index.
-  mlir::func::FuncOp get(int64_t rows, bool prefetch);
-
-  /// The function with the number of rows in front of those arguments: it
-  /// calls the one for so many. With `prefetch` only for at least half of the
-  /// most rows, which is what blocks have where there are two and more.
-  mlir::func::FuncOp getAny(bool prefetch);
-  /// The same without `ahead`, for a panel whose rows are bStride apart: the
-  /// last argument.
+  /// of a, aStride apart, with a panel of b. T is `element`: f32, f16 or bf16.
+  /// With `prefetch` it fetches a line of b at `ahead`, and the ones behind it,
+  /// with each contracted index, and takes at least half of the most rows,
+  /// which is what blocks have where there are two and more.
+  mlir::func::FuncOp getAny(mlir::Type element, bool prefetch);
+  /// The same without `ahead`, for a panel of f32 whose rows are bStride apart:
+  /// the last argument.
   mlir::func::FuncOp getAnyStrided();
 
   const KernelTile tile;
 
 private:
   enum class Form { Plain, Prefetch, Strided };
+  /// What distinguishes kernels: elements of the panel (f32, f16 or bf16, the
+  /// latter two widened in registers), rows (0: any number), form.
+  struct Kind {
+    mlir::Type element;
+    int64_t rows;
+    Form form;
+    std::string getName() const;
+  };
 
-  mlir::func::FuncOp get(int64_t rows, Form form);
-  mlir::func::FuncOp getAny(Form form);
+  mlir::func::FuncOp get(Kind kind);
+  mlir::func::FuncOp getAny(mlir::Type element, Form form);
   mlir::func::FuncOp create(const std::string &name,
                             llvm::ArrayRef<mlir::Type> types);
 
   mlir::ModuleOp module;
-  /// By number of rows, 0 for any.
-  std::map<std::pair<int64_t, Form>, mlir::func::FuncOp> kernels;
+  std::map<std::string, mlir::func::FuncOp> kernels;
 };
 
 } // namespace moe
