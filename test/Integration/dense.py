@@ -19,6 +19,7 @@ import re
 import sys
 import tempfile
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -40,10 +41,10 @@ class Model:
         self.rng = np.random.default_rng(seed)
         self.nodes, self.constants = [], []
 
-    def weight(self, *shape, scale=None):
+    def weight(self, *shape, scale=None, kind=None):
         value = self.rng.standard_normal(shape) * (
             scale or 1 / np.sqrt(shape[-2] if len(shape) > 1 else 1))
-        value = value.astype(self.kind)
+        value = value.astype(kind or self.kind)
         name = f"w{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(value, name))
         return name, value.astype(np.float64)
@@ -147,7 +148,21 @@ def einsum(m, k=31, n=17, deep=600):
     return [y, z], want, {"x": ("t", k), "d": ("t", deep)}
 
 
-CASES = (mlp, gated, gemm, batched, einsum)
+def widened(m, k=300, n=56):
+    """Weights of 16 bits that nodes cast, one of them transposed as well."""
+    w1, a1 = m.weight(k, n, kind=np.float16)
+    w2, a2 = m.weight(n, k, kind=ml_dtypes.bfloat16, scale=0.05)
+    to = helper.np_dtype_to_tensor_dtype(np.dtype(m.kind))
+    y = m.node("Relu", m.node("MatMul", "x", m.node("Cast", w1, to=to)))
+    z = m.node("Transpose", m.node("Cast", w2, to=to), perm=[1, 0])
+    z = m.node("MatMul", "x", z)
+
+    def want(x):
+        return [np.maximum(x @ a1, 0), x @ a2.T]
+    return [y, z], want, {"x": ("t", k)}
+
+
+CASES = (mlp, gated, gemm, batched, einsum, widened)
 
 
 def compile_case(suite, case, kind, cpu):

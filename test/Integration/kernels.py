@@ -124,6 +124,7 @@ class Layer:
     zeros: bool = False
     given: str = ""          # banks that are inputs: any of g, u, d
     rounded: str = ""        # type that weights of type w_type fit as well
+    cast: bool = False       # banks are cast to f32 by nodes
     seed: int = 0
 
     def as_weights(self, values):
@@ -209,6 +210,11 @@ class Layer:
                 arguments.append((name, kind, values))
             else:
                 body.append(files.constant(name, values, self.w_type))
+            if self.cast:
+                wide = mlir_type(values, "f32")
+                body.append(f"{name}c = onnx.Cast({name}) {{to = 1 : i64}} : "
+                            f"({kind}) -> {wide}")
+                name, kind = name + "c", wide
             return name, kind
         codes = rng.integers(0, 1 << self.bits, shape)
         blocks = -(-k // self.block) if self.block else 1
@@ -352,10 +358,12 @@ def layers():
         for fields in ({"bias": "d"}, {"form": "separate"},
                        {"form": "interleave", "layout": "io", "bias": "g"},
                        {"experts": 1, "slots": 0, "form": "concat"},
+                       {"form": "concat", "cast": True},
                        {"hidden": 520, "inner": 33, "width": 31, "experts": 2}):
             add(w_type=w_type, **fields)
             twin = dataclasses.replace(out[-1], name=out[-1].name + "f",
-                                       w_type="f32", rounded=w_type)
+                                       w_type="f32", rounded=w_type,
+                                       cast=False)
             out.append(twin)
     add(x_type="f16"), add(x_type="bf16"), add(x_type="f64")
     add(form="concat", scale_at="input", bias="gd"), add(in_scale=0.25)

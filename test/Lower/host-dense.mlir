@@ -232,3 +232,56 @@ func.func @others(%x: tensor<32x64xf32>, %r: tensor<64x32xf32>, %init: tensor<32
   } -> tensor<32x32xf64>
   return %0, %1, %2, %3, %4 : tensor<32x32xf32>, tensor<64x32xf32>, tensor<32x32xf32>, tensor<32x4xf32>, tensor<32x32xf64>
 }
+
+// -----
+
+#mk = affine_map<(m, n, k) -> (m, k)>
+#nk = affine_map<(m, n, k) -> (n, k)>
+#mn3 = affine_map<(m, n, k) -> (m, n)>
+#mn = affine_map<(m, n) -> (m, n)>
+
+// A constant of bf16 that is widened, and one of f16 that is narrowed first: what
+// is exact is left out.
+// CHECK-LABEL: func.func @widened
+// CHECK-DAG: rt.constant {value = dense<5.000000e-01> : tensor<32x64xbf16>}
+// CHECK-DAG: arith.constant dense<2.500000e-01> : tensor<32x64xf32>
+// CHECK: moe.grouped_linear rows({{.*}}) banks(%{{.*}} : memref<1x32x64xbf16>)
+// CHECK-NOT: moe.grouped_linear
+// CHECK: arith.mulf
+func.func @widened(%x: tensor<?x64xf32>, %size: index) -> (tensor<?x32xf32>, tensor<?x32xf32>) {
+  %zero = arith.constant 0.0 : f32
+  %w = arith.constant dense<0.5> : tensor<32x64xbf16>
+  %v = arith.constant dense<0.25> : tensor<32x64xf32>
+  %we = tensor.empty() : tensor<32x64xf32>
+  %ve = tensor.empty() : tensor<32x64xf16>
+  %e = tensor.empty(%size) : tensor<?x32xf32>
+  %i = linalg.fill ins(%zero : f32) outs(%e : tensor<?x32xf32>) -> tensor<?x32xf32>
+  %wide = linalg.generic {indexing_maps = [#mn, #mn], iterator_types = ["parallel", "parallel"]}
+      ins(%w : tensor<32x64xbf16>) outs(%we : tensor<32x64xf32>) {
+  ^bb0(%a: bf16, %out: f32):
+    %0 = arith.extf %a : bf16 to f32
+    linalg.yield %0 : f32
+  } -> tensor<32x64xf32>
+  %narrow = linalg.generic {indexing_maps = [#mn, #mn], iterator_types = ["parallel", "parallel"]}
+      ins(%v : tensor<32x64xf32>) outs(%ve : tensor<32x64xf16>) {
+  ^bb0(%a: f32, %out: f16):
+    %0 = arith.truncf %a : f32 to f16
+    linalg.yield %0 : f16
+  } -> tensor<32x64xf16>
+  %p = linalg.generic {indexing_maps = [#mk, #nk, #mn3], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %wide : tensor<?x64xf32>, tensor<32x64xf32>) outs(%i : tensor<?x32xf32>) {
+  ^bb0(%a: f32, %b: f32, %acc: f32):
+    %0 = arith.mulf %a, %b : f32
+    %1 = arith.addf %acc, %0 : f32
+    linalg.yield %1 : f32
+  } -> tensor<?x32xf32>
+  %q = linalg.generic {indexing_maps = [#mk, #nk, #mn3], iterator_types = ["parallel", "parallel", "reduction"]}
+      ins(%x, %narrow : tensor<?x64xf32>, tensor<32x64xf16>) outs(%i : tensor<?x32xf32>) {
+  ^bb0(%a: f32, %b: f16, %acc: f32):
+    %1 = arith.extf %b : f16 to f32
+    %2 = arith.mulf %a, %1 : f32
+    %3 = arith.addf %acc, %2 : f32
+    linalg.yield %3 : f32
+  } -> tensor<?x32xf32>
+  return %p, %q : tensor<?x32xf32>, tensor<?x32xf32>
+}

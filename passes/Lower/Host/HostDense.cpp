@@ -87,8 +87,15 @@ bool isZeroFill(Value init) {
   return fill && matchPattern(fill.getInputs()[0], m_PosZeroFloat());
 }
 
-/// The constant that `value` is, or a transposition of one; `map` gives the
-/// place of an element of `value` and then of the constant.
+/// Whether `op` gives each element as it is, or widened to f32, which is exact.
+bool onlyMoves(linalg::GenericOp op) {
+  Block &body = *op.getBody();
+  return skipExtension(body.getTerminator()->getOperand(0)) ==
+         body.getArgument(0);
+}
+
+/// The constant that `value` is, transposed or widened or neither; `map` gives
+/// the place of an element of `value` and then of the constant.
 ElementsAttr findConstant(Value value, AffineMap &map) {
   while (Operation *def = value.getDefiningOp()) {
     if (auto constant = dyn_cast<arith::ConstantOp>(def))
@@ -104,9 +111,7 @@ ElementsAttr findConstant(Value value, AffineMap &map) {
     auto move = dyn_cast<linalg::GenericOp>(def);
     if (!move || move.getNumDpsInputs() != 1 || move.getNumResults() != 1 ||
         !move.hasPureTensorSemantics() || move.getNumReductionLoops() ||
-        !llvm::hasSingleElement(move.getBody()->getOperations()) ||
-        move.getBody()->getTerminator()->getOperand(0) !=
-            move.getBody()->getArgument(0))
+        !onlyMoves(move))
       return {};
     AffineMap in = move.getIndexingMapsArray()[0];
     AffineMap out = move.getIndexingMapsArray()[1];

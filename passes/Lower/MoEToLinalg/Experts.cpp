@@ -50,6 +50,17 @@ static Value stored(FunctionLowering &l, Value onnxValue) {
       attr);
 }
 
+/// A value before it was cast from f16 or bf16 to a wider type: the same numbers.
+static Value beforeWidening(Value onnxValue) {
+  Operation *op = onnxValue.getDefiningOp();
+  if (!op || op->getName().getStringRef() != "onnx.Cast")
+    return onnxValue;
+  Type from = elementOf(op->getOperand(0)), to = elementOf(onnxValue);
+  bool exact = isa<Float16Type, BFloat16Type>(from) &&
+               isa<Float32Type, Float64Type>(to);
+  return exact ? op->getOperand(0) : onnxValue;
+}
+
 /// A static, contiguous buffer seen with other extents.
 static Value viewAs(FunctionLowering &l, Value buffer,
                     ArrayRef<int64_t> shape) {
@@ -402,7 +413,7 @@ static void addBank(FunctionLowering &l, StoredBanks &out, Value bank,
     if (Value zeros = op.getZeroPoints())
       out.zeros.push_back(stored(l, zeros));
   } else {
-    out.banks.push_back(stored(l, bank));
+    out.banks.push_back(stored(l, beforeWidening(bank)));
   }
   if (bias)
     out.biases.push_back(stored(l, bias));
