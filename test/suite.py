@@ -150,6 +150,7 @@ def integration_scripts(options):
         ("kernels of experts", ["kernels.py"]),
         ("dense layers", ["dense.py"]),
         ("error bounds of elementary functions", ["elementary.py"]),
+        ("code for several CPUs", ["cpus.py"]),
         ("concurrent callers",
          ["concurrency.py",
           os.path.join(SMALL, "mixtral") + "=1,5,24",

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define MOE_ABI_VERSION 1u
+#define MOE_ABI_VERSION 2u
 
 /* Element types carry the numbers of ONNX's TensorProto.DataType. */
 typedef enum moe_dtype {
@@ -161,9 +161,14 @@ typedef struct moe_model {
   const moe_function *functions;
   const moe_weights *weights;
   const moe_entry *metadata;
+  /* The same model for another CPU, or null. A model that was compiled for
+   * several CPUs has a table for each, the most demanding first, and a runtime
+   * uses the first one whose cpu_features it finds. Names and signatures are
+   * the same in all, the same memory may be a section of several. */
+  const struct moe_model *next;
 } moe_model;
 
-/* Null if the model cannot be used with this version. */
+/* The first table. Null if the model cannot be used with this version. */
 typedef const moe_model *(*moe_model_query_fn)(uint32_t abi_version);
 #define MOE_MODEL_QUERY_NAME "moe_model_query"
 

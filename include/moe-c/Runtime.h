@@ -74,10 +74,13 @@ typedef struct moe_program moe_program;
 
 /* Loads a shared library written by moe-compile. `path` is a file name: no
  * library folder is searched. Weight files that the model names are taken from
- * the folder of the library.
+ * the folder of the library. Of a model that was compiled for several CPUs the
+ * code for the most capable one is used that this machine is; the environment
+ * variable MOE_CPU names another one, as moe-compile was given it.
  * Errors: MOE_IO (no such file, not a model, a weight file that is missing,
  * damaged or of another model), MOE_UNSUPPORTED (ABI version, CPU feature,
- * target), MOE_OUT_OF_MEMORY. */
+ * target), MOE_INVALID_ARGUMENT (MOE_CPU names a CPU that the model has no code
+ * for), MOE_OUT_OF_MEMORY. */
 moe_error *moe_program_load(const char *path, moe_program **program);
 
 /* The same for a model that is linked into this process: pass the result of
@@ -91,8 +94,8 @@ moe_error *moe_program_from_model(const moe_model *model,
 /* Null is allowed. Sessions of the program stay usable. */
 void moe_program_free(moe_program *program);
 
-/* The model's table: name, producer, CPU, metadata, all functions. Owned by
- * the program. */
+/* The model's table: name, producer, CPU, metadata, all functions. Of several
+ * tables the one that was chosen for this machine. Owned by the program. */
 const moe_model *moe_program_model(const moe_program *program);
 
 /* The function of that name, or the first one for null; null if there is

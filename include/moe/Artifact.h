@@ -9,6 +9,7 @@
 #ifndef MOE_ARTIFACT_H
 #define MOE_ARTIFACT_H
 
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/LogicalResult.h"
@@ -17,8 +18,6 @@
 
 namespace mlir {
 class DialectRegistry;
-class MLIRContext;
-class ModuleOp;
 } // namespace mlir
 
 namespace moe {
@@ -38,10 +37,23 @@ struct HostCpu {
 llvm::LogicalResult resolveHostCpu(llvm::StringRef name, HostCpu &cpu,
                                    std::string &error);
 
+/// Resolves a list of such names with commas between them. The CPUs come in the
+/// order in which a runtime tries them: those with wider registers first, then
+/// those with more features, then as they are listed. Fails as well when a CPU
+/// occurs twice.
+llvm::LogicalResult resolveHostCpus(llvm::StringRef list,
+                                    std::vector<HostCpu> &cpus,
+                                    std::string &error);
+
 enum class ArtifactKind { SharedObject, Object, LLVMIR };
 
-struct ArtifactOptions {
+/// A module that was lowered for one CPU.
+struct ArtifactPart {
+  mlir::ModuleOp module;
   HostCpu cpu;
+};
+
+struct ArtifactOptions {
   /// 0 to 3, as compilers' -O.
   unsigned optLevel = 2;
   ArtifactKind kind = ArtifactKind::SharedObject;
@@ -55,15 +67,18 @@ struct ArtifactOptions {
 /// Constants above this size go to a file beside the artifact by default.
 inline constexpr uint64_t maxEmbeddedBytes = uint64_t(1) << 30;
 
-/// Bytes of the weight section of a lowered module.
-uint64_t getWeightBytes(mlir::ModuleOp module);
+/// Bytes of the weight sections of lowered modules.
+uint64_t getWeightBytes(llvm::ArrayRef<mlir::ModuleOp> modules);
 
 /// Registers what translating to LLVM IR needs.
 void registerArtifactTranslations(mlir::DialectRegistry &registry);
 
-/// Writes the lowered `module` to `path`. Everything that goes wrong is
-/// reported to the context's diagnostics; `path` is then untouched.
-llvm::LogicalResult writeArtifact(mlir::ModuleOp module, llvm::StringRef path,
+/// Writes one model to `path`, lowered for one CPU or, one module each, for
+/// several: the runtime uses the first one that fits (layoutWeights laid them
+/// out). LLVM IR is for one. Everything that goes wrong is reported to the
+/// context's diagnostics; `path` is then untouched.
+llvm::LogicalResult writeArtifact(llvm::ArrayRef<ArtifactPart> parts,
+                                  llvm::StringRef path,
                                   const ArtifactOptions &options);
 
 } // namespace moe

@@ -56,6 +56,11 @@ void buildSchedulePipeline(mlir::OpPassManager &manager);
 /// From linalg on tensors (what `onnx-to-linalg` makes) to the LLVM dialect.
 void buildHostPipeline(mlir::OpPassManager &manager,
                        const HostPipelineOptions &options);
+/// Its parts in front of moe-layout-weights and behind it: modules that go into
+/// one artifact are laid out together in between.
+void buildHostLoopsPipeline(mlir::OpPassManager &manager,
+                            const HostPipelineOptions &options);
+void buildHostCodePipeline(mlir::OpPassManager &manager);
 
 /// Makes the pipelines known under their names, such as moe-host-pipeline.
 void registerPipelines();

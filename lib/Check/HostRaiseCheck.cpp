@@ -308,10 +308,9 @@ bool HostRaiseCheck::compile(ModuleOp module, StringRef path,
   options.vectorBits = cpu.vectorBits;
   buildHostPipeline(manager, options);
   ArtifactOptions artifact;
-  artifact.cpu = cpu;
   artifact.optLevel = 1;
   return succeeded(manager.run(*copy)) &&
-         succeeded(writeArtifact(*copy, path, artifact));
+         succeeded(writeArtifact(ArtifactPart{*copy, cpu}, path, artifact));
 }
 
 bool HostRaiseCheck::compare(ModuleOp module, ArrayRef<int64_t> bounds,

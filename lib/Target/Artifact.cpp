@@ -1,9 +1,9 @@
 //===- Artifact.cpp - from the LLVM dialect to a model.so -----------------===//
 //
-// Order: weight file (its hash is part of the tables), LLVM IR, tables,
-// optimisation, object, weight object, link. Intermediate objects live in a
-// folder beside the output, so that large ones do not fill /tmp; the output
-// appears under its name when it is complete.
+// Order: weight file (its hash is part of the tables); for each CPU LLVM IR,
+// tables, optimisation, object; weight objects, link. Intermediate objects live
+// in a folder beside the output, so that large ones do not fill /tmp; the
+// output appears under its name when it is complete.
 //
 //===----------------------------------------------------------------------===//
 #include "moe/Artifact.h"
@@ -37,8 +37,11 @@ void moe::registerArtifactTranslations(DialectRegistry &registry) {
   registerLLVMDialectTranslation(registry);
 }
 
-uint64_t moe::getWeightBytes(ModuleOp module) {
-  return WeightSection(module).size();
+uint64_t moe::getWeightBytes(ArrayRef<ModuleOp> modules) {
+  uint64_t bytes = 0;
+  for (const WeightSection &section : getSections(modules))
+    bytes += section.size();
+  return bytes;
 }
 
 /// Collects what the tables say from the module's attributes.
@@ -111,103 +114,162 @@ static LogicalResult rewrite(ModuleOp module, StringRef from, StringRef to) {
   return success();
 }
 
-LogicalResult moe::writeArtifact(ModuleOp module, StringRef path,
-                                 const ArtifactOptions &options) {
-  auto progress = [&](StringRef text) {
-    if (options.progress)
-      options.progress(text);
-  };
-  auto fail = [&](const Twine &text) -> LogicalResult {
-    return emitError(module.getLoc()) << text;
-  };
+namespace {
 
-  ModelDescription model;
-  if (failed(describe(module, model)))
-    return failure();
-  WeightSection weights(module);
-  if (weights.size()) {
-    model.weights = {weights.size(), weights.alignment(), ""};
-    if (!options.weightsFile.empty()) {
-      progress("writing weights to " + options.weightsFile);
-      FailureOr<std::string> hash = weights.hash();
-      if (failed(hash) ||
-          failed(writeFile(
-              module, options.weightsFile,
-              [&](llvm::raw_ostream &os) {
-                return weights.writeSafetensors(os, weightSectionName, *hash);
-              },
-              weightPiece)))
-        return failure();
-      model.weights->file = llvm::sys::path::filename(options.weightsFile);
-      model.metadata.push_back({"weights_hash", *hash});
-    }
+/// Writes one artifact.
+class ArtifactWriter {
+public:
+  ArtifactWriter(ArrayRef<ArtifactPart> parts, StringRef path,
+                 const ArtifactOptions &options)
+      : parts(parts), path(path), options(options),
+        module(parts.front().module) {
+    SmallVector<ModuleOp> modules;
+    for (const ArtifactPart &part : parts)
+      modules.push_back(part.module);
+    sections = getSections(modules);
   }
 
-  progress("translating to LLVM IR");
+  LogicalResult run();
+
+private:
+  void progress(const Twine &text) {
+    if (options.progress)
+      options.progress(text.str());
+  }
+  LogicalResult fail(const Twine &text) {
+    return emitError(module.getLoc()) << text;
+  }
+  /// " for CPU" if there are several.
+  std::string suffix(const ArtifactPart &part) {
+    return parts.size() > 1 ? " for " + part.cpu.name : "";
+  }
+  std::string inFolder(const Twine &name) {
+    llvm::SmallString<128> file(folder);
+    llvm::sys::path::append(file, name);
+    return std::string(file);
+  }
+  bool embedsWeights() const {
+    return !sections.empty() && options.weightsFile.empty();
+  }
+
+  LogicalResult writeWeightsFile();
+  LogicalResult describePart(const ArtifactPart &part, ModelDescription &model);
+  LogicalResult
+  generate(size_t number,
+           function_ref<LogicalResult(llvm::Module &, llvm::TargetMachine &)>
+               consume);
+  LogicalResult writeObjects();
+  LogicalResult linkObjects();
+
+  ArrayRef<ArtifactPart> parts;
+  StringRef path;
+  const ArtifactOptions &options;
+  ModuleOp module;
+  std::vector<WeightSection> sections;
+  std::string weightsHash;
+  /// For intermediate files, beside the output; removed at the end.
+  llvm::SmallString<128> folder;
+  std::vector<std::string> objects;
+};
+
+LogicalResult ArtifactWriter::writeWeightsFile() {
+  progress("writing weights to " + options.weightsFile);
+  for (size_t i = 0; i + 1 < sections.size(); ++i)
+    sections[i].padTo(sections[i + 1].alignment());
+  FailureOr<std::string> hash = hashSections(sections);
+  if (failed(hash))
+    return failure();
+  weightsHash = *hash;
+  return writeFile(
+      module, options.weightsFile,
+      [&](llvm::raw_ostream &os) {
+        return writeSafetensors(sections, os, weightsHash);
+      },
+      weightPiece);
+}
+
+LogicalResult ArtifactWriter::describePart(const ArtifactPart &part,
+                                           ModelDescription &model) {
+  if (failed(describe(part.module, model)))
+    return failure();
+  for (const WeightSection &own : getSections(part.module)) {
+    for (auto [number, section] : llvm::enumerate(sections))
+      if (section.name() == own.name())
+        model.weights.push_back(
+            {section.name().str(), section.size(), section.alignment(),
+             embedsWeights() ? getWeightSymbol(number) : "",
+             llvm::sys::path::filename(options.weightsFile).str()});
+  }
+  if (!weightsHash.empty())
+    model.metadata.push_back({"weights_hash", weightsHash});
+  return success();
+}
+
+/// Translates and optimises one part.
+LogicalResult ArtifactWriter::generate(
+    size_t number,
+    function_ref<LogicalResult(llvm::Module &, llvm::TargetMachine &)>
+        consume) {
+  const ArtifactPart &part = parts[number];
+  ModelDescription model;
+  if (failed(describePart(part, model)))
+    return failure();
+  progress("translating to LLVM IR" + suffix(part));
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> code =
-      translateModuleToLLVMIR(module, context, "model");
+      translateModuleToLLVMIR(part.module, context, "model");
   if (!code)
     return fail("translation to LLVM IR failed");
   std::unique_ptr<llvm::TargetMachine> machine =
-      createTargetMachine(options.cpu, options.optLevel);
+      createTargetMachine(part.cpu, options.optLevel);
   if (!machine)
     return fail("this build of LLVM has no x86-64 target");
   code->setSourceFileName("model");
   code->setDataLayout(machine->createDataLayout());
   code->setTargetTriple(machine->getTargetTriple());
-  emitModelTables(*code, model, options.cpu);
+  emitModelTables(*code, model, part.cpu, number, parts.size());
   std::string broken;
   llvm::raw_string_ostream brokenStream(broken);
   if (llvm::verifyModule(*code, &brokenStream))
     return fail("internal error: invalid LLVM IR: " + broken);
   progress("optimising");
-  optimise(*code, *machine, options.cpu, options.optLevel);
-  if (options.kind == ArtifactKind::LLVMIR)
-    return writeFile(module, path, [&](llvm::raw_ostream &os) {
-      code->print(os, nullptr);
-      return success();
-    });
+  optimise(*code, *machine, part.cpu, options.optLevel);
+  return consume(*code, *machine);
+}
 
-  // Intermediate files: a folder beside the output, removed at the end.
-  llvm::SmallString<128> folder;
-  llvm::SmallString<128> prefix(path);
-  prefix += ".tmp";
-  if (std::error_code error =
-          llvm::sys::fs::createUniqueDirectory(prefix, folder))
-    return fail("cannot write beside '" + path + "': " + error.message());
-  llvm::scope_exit cleanUp(
-      [&] { (void)llvm::sys::fs::remove_directories(folder); });
-  auto inFolder = [&](StringRef name) {
-    llvm::SmallString<128> file(folder);
-    llvm::sys::path::append(file, name);
-    return std::string(file);
-  };
-
-  std::vector<std::string> objects = {inFolder("model.o")};
-  progress("generating code");
-  {
-    llvm::SmallVector<char, 0> bytes;
-    std::string why;
-    if (!emitObject(*code, *machine, bytes, why))
-      return fail("internal error: no code was generated: " + why);
-    if (failed(writeFile(module, objects.back(), [&](llvm::raw_ostream &file) {
-          file.write(bytes.data(), bytes.size());
-          return success();
-        })))
+LogicalResult ArtifactWriter::writeObjects() {
+  for (size_t number = 0; number < parts.size(); ++number) {
+    objects.push_back(inFolder("model" + Twine(number) + ".o"));
+    auto emit = [&](llvm::Module &code, llvm::TargetMachine &machine) {
+      progress("generating code");
+      llvm::SmallVector<char, 0> bytes;
+      std::string why;
+      if (!emitObject(code, machine, bytes, why))
+        return fail("internal error: no code was generated: " + why);
+      return writeFile(module, objects.back(), [&](llvm::raw_ostream &file) {
+        file.write(bytes.data(), bytes.size());
+        return success();
+      });
+    };
+    if (failed(generate(number, emit)))
       return failure();
   }
-  code.reset();
-
-  if (model.weights && model.weights->file.empty()) {
-    progress("writing weights");
-    objects.push_back(inFolder("weights.o"));
-    if (failed(writeFile(module, objects.back(), [&](llvm::raw_ostream &os) {
-          return weights.writeObject(os, weightSymbol);
-        })))
+  if (!embedsWeights())
+    return success();
+  progress("writing weights");
+  for (auto [number, section] : llvm::enumerate(sections)) {
+    objects.push_back(inFolder("weights" + Twine(number) + ".o"));
+    if (failed(writeFile(
+            module, objects.back(),
+            [&, &section = section, number = number](llvm::raw_ostream &os) {
+              return section.writeObject(os, getWeightSymbol(number));
+            })))
       return failure();
   }
+  return success();
+}
 
+LogicalResult ArtifactWriter::linkObjects() {
   progress("linking");
   std::string linked = inFolder("linked"), error;
   if (!link(objects, linked, options.kind == ArtifactKind::Object, error))
@@ -215,8 +277,7 @@ LogicalResult moe::writeArtifact(ModuleOp module, StringRef path,
   if (options.kind == ArtifactKind::Object)
     (void)llvm::sys::fs::setPermissions(linked, llvm::sys::fs::perms(0644));
   // The linker writes page by page.
-  if (model.weights && model.weights->file.empty() &&
-      options.kind == ArtifactKind::SharedObject) {
+  if (embedsWeights() && options.kind == ArtifactKind::SharedObject) {
     std::string whole = inFolder("whole");
     if (failed(rewrite(module, linked, whole)))
       return failure();
@@ -225,4 +286,36 @@ LogicalResult moe::writeArtifact(ModuleOp module, StringRef path,
   if (std::error_code code = llvm::sys::fs::rename(linked, path))
     return fail("cannot write '" + path + "': " + code.message());
   return success();
+}
+
+LogicalResult ArtifactWriter::run() {
+  if (!sections.empty() && !options.weightsFile.empty() &&
+      failed(writeWeightsFile()))
+    return failure();
+  if (options.kind == ArtifactKind::LLVMIR) {
+    if (parts.size() != 1)
+      return fail("LLVM IR of " + Twine(parts.size()) +
+                  " CPUs; that of one is accepted");
+    return generate(0, [&](llvm::Module &code, llvm::TargetMachine &) {
+      return writeFile(module, path, [&](llvm::raw_ostream &os) {
+        code.print(os, nullptr);
+        return success();
+      });
+    });
+  }
+  if (std::error_code error =
+          llvm::sys::fs::createUniqueDirectory(path + ".tmp", folder))
+    return fail("cannot write beside '" + path + "': " + error.message());
+  llvm::scope_exit cleanUp(
+      [&] { (void)llvm::sys::fs::remove_directories(folder); });
+  if (failed(writeObjects()))
+    return failure();
+  return linkObjects();
+}
+
+} // namespace
+
+LogicalResult moe::writeArtifact(ArrayRef<ArtifactPart> parts, StringRef path,
+                                 const ArtifactOptions &options) {
+  return ArtifactWriter(parts, path, options).run();
 }

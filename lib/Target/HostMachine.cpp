@@ -7,7 +7,9 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Target/HostMachine.h"
 
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/ScopeExit.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/IR/DiagnosticHandler.h"
 #include "llvm/IR/DiagnosticInfo.h"
@@ -102,6 +104,27 @@ LogicalResult moe::resolveHostCpu(StringRef name, HostCpu &cpu,
       return failure();
     }
   cpu.vectorBits = has("avx512f") && has("avx512vl") ? 512 : 256;
+  return success();
+}
+
+LogicalResult moe::resolveHostCpus(StringRef list, std::vector<HostCpu> &cpus,
+                                   std::string &error) {
+  cpus.clear();
+  for (StringRef name : llvm::split(list, ',')) {
+    HostCpu &cpu = cpus.emplace_back();
+    if (failed(resolveHostCpu(name, cpu, error)))
+      return failure();
+    for (const HostCpu &other : ArrayRef(cpus).drop_back())
+      if (other.name == cpu.name) {
+        error =
+            "the CPU '" + cpu.name + "' occurs twice; each is accepted once";
+        return failure();
+      }
+  }
+  llvm::stable_sort(cpus, [](const HostCpu &a, const HostCpu &b) {
+    return std::make_pair(a.vectorBits, a.required.size()) >
+           std::make_pair(b.vectorBits, b.required.size());
+  });
   return success();
 }
 

@@ -6,19 +6,19 @@
 //===----------------------------------------------------------------------===//
 #include "lib/Target/ModelTables.h"
 
+#include "moe-c/ModelABI.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/IR/Constants.h"
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/Module.h"
-#include "moe-c/ModelABI.h"
 
 using namespace llvm;
 using namespace moe;
 
-static_assert(MOE_ABI_VERSION == 1 && sizeof(moe_dim) == 16 &&
+static_assert(MOE_ABI_VERSION == 2 && sizeof(moe_dim) == 16 &&
                   sizeof(moe_value) == 24 && sizeof(moe_function) == 56 &&
                   sizeof(moe_weights) == 40 && sizeof(moe_entry) == 16 &&
-                  sizeof(moe_model) == 88,
+                  sizeof(moe_model) == 96,
               "ModelTables.cpp must follow ModelABI.h");
 
 namespace {
@@ -101,8 +101,21 @@ private:
 
 } // namespace
 
+std::string moe::getWeightSymbol(size_t number) {
+  return number ? "moe.weights." + std::to_string(number) : "moe.weights";
+}
+
+/// A constant of another object of the artifact.
+static Constant *declareHidden(Module &module, const Twine &name) {
+  auto *global = new GlobalVariable(
+      module, ArrayType::get(Type::getInt8Ty(module.getContext()), 0),
+      /*isConstant=*/true, GlobalValue::ExternalLinkage, nullptr, name);
+  global->setVisibility(GlobalValue::HiddenVisibility);
+  return global;
+}
+
 void moe::emitModelTables(Module &module, const ModelDescription &model,
-                          const HostCpu &cpu) {
+                          const HostCpu &cpu, size_t number, size_t count) {
   for (GlobalValue &value : module.global_values())
     if (!value.isDeclaration())
       value.setLinkage(GlobalValue::InternalLinkage);
@@ -120,22 +133,13 @@ void moe::emitModelTables(Module &module, const ModelDescription &model,
   }
 
   SmallVector<Constant *> weights;
-  if (model.weights) {
-    Constant *data = tables.getNull();
-    if (model.weights->file.empty()) {
-      auto *symbol = new GlobalVariable(
-          module, ArrayType::get(Type::getInt8Ty(module.getContext()), 0),
-          /*isConstant=*/true, GlobalValue::ExternalLinkage, nullptr,
-          weightSymbol);
-      symbol->setVisibility(GlobalValue::HiddenVisibility);
-      data = symbol;
-    }
+  for (const ModelDescription::Weights &section : model.weights)
     weights.push_back(tables.getStruct(
-        {tables.getString(weightSectionName), data,
-         tables.getLong(model.weights->size),
-         tables.getLong(model.weights->alignment),
-         tables.getStringOrNull(model.weights->file)}));
-  }
+        {tables.getString(section.name),
+         section.symbol.empty() ? tables.getNull()
+                                : declareHidden(module, section.symbol),
+         tables.getLong(section.size), tables.getLong(section.alignment),
+         tables.getStringOrNull(section.file)}));
 
   SmallVector<Constant *> metadata, features;
   for (const auto &[key, value] : model.metadata)
@@ -145,24 +149,35 @@ void moe::emitModelTables(Module &module, const ModelDescription &model,
     features.push_back(tables.getString(feature));
   features.push_back(tables.getNull());
 
-  Constant *table = tables.addGlobal(
+  auto nameOf = [](size_t number) {
+    return "moe.model." + std::to_string(number);
+  };
+  Constant *next = number + 1 < count
+                       ? declareHidden(module, nameOf(number + 1))
+                       : tables.getNull();
+  auto *table = cast<GlobalVariable>(tables.addGlobal(
       tables.getStruct(
           {tables.getInt(MOE_ABI_VERSION), tables.getInt(sizeof(moe_model)),
            tables.getString(model.name),
            tables.getString("moe-opt " MOE_VERSION), tables.getString("host"),
-           tables.getString(cpu.name), tables.getArray(features, "moe.features"),
+           tables.getString(cpu.name),
+           tables.getArray(features, "moe.features"),
            tables.getInt(functions.size()), tables.getInt(weights.size()),
            tables.getInt(metadata.size()), tables.getInt(0),
            tables.getArray(functions, "moe.functions"),
            tables.getArray(weights, "moe.sections"),
-           tables.getArray(metadata, "moe.metadata")}),
-      "moe.model", /*relocated=*/true);
-
+           tables.getArray(metadata, "moe.metadata"), next}),
+      nameOf(number), /*relocated=*/true));
+  if (number) {
+    table->setLinkage(GlobalValue::ExternalLinkage);
+    table->setVisibility(GlobalValue::HiddenVisibility);
+    return;
+  }
   auto *query = Function::Create(
       FunctionType::get(tables.pointer, {tables.i32}, false),
       GlobalValue::ExternalLinkage, MOE_MODEL_QUERY_NAME, module);
   IRBuilder<> builder(BasicBlock::Create(module.getContext(), "", query));
-  Value *known = builder.CreateICmpEQ(query->getArg(0),
-                                      tables.getInt(MOE_ABI_VERSION));
+  Value *known =
+      builder.CreateICmpEQ(query->getArg(0), tables.getInt(MOE_ABI_VERSION));
   builder.CreateRet(builder.CreateSelect(known, table, tables.getNull()));
 }

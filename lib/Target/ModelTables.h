@@ -5,7 +5,7 @@
 #include "moe/Artifact.h"
 
 #include "mlir/IR/BuiltinAttributes.h"
-#include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -15,10 +15,8 @@ class Module;
 
 namespace moe {
 
-/// Symbol of the embedded weight section.
-inline constexpr const char *weightSymbol = "moe.weights";
-/// Its name in tables and weight files.
-inline constexpr const char *weightSectionName = "weights";
+/// Symbol of an embedded weight section, by its number in the artifact.
+std::string getWeightSymbol(size_t number);
 
 /// What the tables of moe_model hold.
 struct ModelDescription {
@@ -28,21 +26,25 @@ struct ModelDescription {
     mlir::DictionaryAttr signature;
   };
   struct Weights {
+    std::string name;
     uint64_t size;
     uint64_t alignment;
-    std::string file; // empty: embedded
+    std::string symbol; // empty: in a file
+    std::string file;   // empty: embedded
   };
 
   std::string name;
   std::vector<Entry> entries;
-  std::optional<Weights> weights;
+  std::vector<Weights> weights;
   std::vector<std::pair<std::string, std::string>> metadata;
 };
 
-/// Emits the tables and `moe_model_query` into `module`; all else that it
-/// defines becomes internal.
+/// Emits the tables into `module`, the one with this number of `count` that go
+/// into one artifact; all else that it defines becomes internal. The tables of
+/// a module point to those of the next one, the first module has
+/// `moe_model_query`.
 void emitModelTables(llvm::Module &module, const ModelDescription &model,
-                     const HostCpu &cpu);
+                     const HostCpu &cpu, size_t number, size_t count);
 
 } // namespace moe
 

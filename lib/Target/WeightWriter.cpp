@@ -8,6 +8,7 @@
 #include "lib/Target/WeightWriter.h"
 
 #include "dialects/Rt/RtDialect.h"
+#include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/BinaryFormat/ELF.h"
 #include "llvm/Support/BLAKE3.h"
@@ -21,14 +22,16 @@ using namespace moe;
 static constexpr uint64_t pageBytes = 4096;
 static constexpr uint64_t hugePageBytes = 2 << 20;
 
-WeightSection::WeightSection(ModuleOp module)
-    : location(module.getLoc()),
-      layout(module->getAttrOfType<ArrayAttr>("rt.weights")) {
-  if (!layout || layout.empty())
-    return;
-  auto last = cast<DictionaryAttr>(layout[layout.size() - 1]);
+WeightSection::WeightSection(Location location, DictionaryAttr section)
+    : location(location), section(section) {
+  auto last = cast<DictionaryAttr>(
+      section.getAs<ArrayAttr>("constants").getValue().back());
   bytes = last.getAs<IntegerAttr>("offset").getInt() +
           rt::getByteSize(last.getAs<ElementsAttr>("value"));
+}
+
+StringRef WeightSection::name() const {
+  return section.getAs<StringAttr>("name").getValue();
 }
 
 void moe::writeBuffered(llvm::raw_ostream &os, ArrayRef<char> data) {
@@ -44,20 +47,25 @@ uint64_t WeightSection::alignment() const {
   return bytes >= hugePageBytes ? hugePageBytes : pageBytes;
 }
 
+void WeightSection::padTo(uint64_t boundary) {
+  padding = llvm::alignTo(bytes, boundary) - bytes;
+}
+
 LogicalResult
 WeightSection::forEachChunk(function_ref<void(ArrayRef<char>)> consume) const {
-  if (!layout)
-    return success();
   uint64_t position = 0;
-  static constexpr char zeros[64] = {};
-  for (Attribute attribute : layout) {
-    auto item = cast<DictionaryAttr>(attribute);
-    uint64_t offset = item.getAs<IntegerAttr>("offset").getInt();
+  auto fillTo = [&](uint64_t offset) {
+    static constexpr char zeros[4096] = {};
     while (position < offset) {
       uint64_t gap = std::min<uint64_t>(offset - position, sizeof(zeros));
       consume(ArrayRef<char>(zeros, gap));
       position += gap;
     }
+  };
+  for (auto item :
+       section.getAs<ArrayAttr>("constants").getAsRange<DictionaryAttr>()) {
+    uint64_t offset = item.getAs<IntegerAttr>("offset").getInt();
+    fillTo(offset);
     auto value = item.getAs<ElementsAttr>("value");
     uint64_t expected = offset + rt::getByteSize(value);
     if (failed(rt::forEachChunk(
@@ -74,6 +82,7 @@ WeightSection::forEachChunk(function_ref<void(ArrayRef<char>)> consume) const {
                                  << " bytes instead of " << expected - offset
                                  << "; was its file changed meanwhile?";
   }
+  fillTo(size());
   return success();
 }
 
@@ -81,25 +90,22 @@ LogicalResult WeightSection::write(llvm::raw_ostream &os) const {
   return forEachChunk([&](ArrayRef<char> chunk) { writeBuffered(os, chunk); });
 }
 
-FailureOr<std::string> WeightSection::hash() const {
-  llvm::BLAKE3 hasher;
-  if (layout)
-    for (Attribute attribute : layout) {
-      uint64_t offset =
-          cast<DictionaryAttr>(attribute).getAs<IntegerAttr>("offset").getInt();
-      hasher.update(
-          ArrayRef(reinterpret_cast<const uint8_t *>(&offset), sizeof(offset)));
-    }
-  if (failed(forEachChunk([&](ArrayRef<char> chunk) {
-        hasher.update(ArrayRef(reinterpret_cast<const uint8_t *>(chunk.data()),
-                               chunk.size()));
-      })))
-    return failure();
-  return llvm::toHex(hasher.final<16>(), /*LowerCase=*/true);
+LogicalResult WeightSection::hash(llvm::BLAKE3 &hasher) const {
+  for (auto item :
+       section.getAs<ArrayAttr>("constants").getAsRange<DictionaryAttr>()) {
+    uint64_t offset = item.getAs<IntegerAttr>("offset").getInt();
+    hasher.update(
+        ArrayRef(reinterpret_cast<const uint8_t *>(&offset), sizeof(offset)));
+  }
+  return forEachChunk([&](ArrayRef<char> chunk) {
+    hasher.update(ArrayRef(reinterpret_cast<const uint8_t *>(chunk.data()),
+                           chunk.size()));
+  });
 }
 
 /// Pads with zeros up to `offset`.
-static void padTo(llvm::raw_ostream &os, uint64_t &position, uint64_t offset) {
+static void writeTo(llvm::raw_ostream &os, uint64_t &position,
+                    uint64_t offset) {
   os.write_zeros(offset - position);
   position = offset;
 }
@@ -131,7 +137,7 @@ LogicalResult WeightSection::writeObject(llvm::raw_ostream &os,
   // The object itself need not be aligned beyond pages: the linker moves the
   // section to where its alignment wants it.
   uint64_t dataOffset = pageBytes;
-  uint64_t symbolsOffset = llvm::alignTo(dataOffset + bytes, 8);
+  uint64_t symbolsOffset = llvm::alignTo(dataOffset + size(), 8);
   uint64_t stringsOffset = symbolsOffset + 2 * sizeof(Elf64_Sym);
   uint64_t namesOffset = stringsOffset + strings.size();
   uint64_t headersOffset = llvm::alignTo(namesOffset + names.size(), 8);
@@ -152,22 +158,22 @@ LogicalResult WeightSection::writeObject(llvm::raw_ostream &os,
 
   uint64_t position = 0;
   writeStruct(os, position, header);
-  padTo(os, position, dataOffset);
+  writeTo(os, position, dataOffset);
   if (failed(write(os)))
     return failure();
-  position += bytes;
-  padTo(os, position, symbolsOffset);
+  position += size();
+  writeTo(os, position, symbolsOffset);
   writeStruct(os, position, Elf64_Sym{});
   Elf64_Sym entry = {};
   entry.st_name = 1;
   entry.setBindingAndType(STB_GLOBAL, STT_OBJECT);
   entry.st_other = STV_HIDDEN;
   entry.st_shndx = 1;
-  entry.st_size = bytes;
+  entry.st_size = size();
   writeStruct(os, position, entry);
   os << strings << names;
   position += strings.size() + names.size();
-  padTo(os, position, headersOffset);
+  writeTo(os, position, headersOffset);
 
   auto section = [&](Elf64_Word name, Elf64_Word type, uint64_t flags,
                      uint64_t offset, uint64_t size, uint64_t align,
@@ -186,7 +192,8 @@ LogicalResult WeightSection::writeObject(llvm::raw_ostream &os,
     writeStruct(os, position, result);
   };
   section(0, SHT_NULL, 0, 0, 0, 0);
-  section(weightsName, SHT_PROGBITS, SHF_ALLOC, dataOffset, bytes, alignment());
+  section(weightsName, SHT_PROGBITS, SHF_ALLOC, dataOffset, size(),
+          alignment());
   section(symbolsName, SHT_SYMTAB, 0, symbolsOffset, 2 * sizeof(Elf64_Sym), 8,
           /*link=*/3, /*info=*/1, sizeof(Elf64_Sym));
   section(stringsName, SHT_STRTAB, 0, stringsOffset, strings.size(), 1);
@@ -195,33 +202,58 @@ LogicalResult WeightSection::writeObject(llvm::raw_ostream &os,
   return success();
 }
 
-LogicalResult WeightSection::writeSafetensors(llvm::raw_ostream &os,
-                                              StringRef name,
-                                              StringRef hash) const {
+std::vector<WeightSection> moe::getSections(ArrayRef<ModuleOp> modules) {
+  std::vector<WeightSection> sections;
+  llvm::SmallPtrSet<Attribute, 4> seen;
+  for (ModuleOp module : modules)
+    if (auto list = module->getAttrOfType<ArrayAttr>("rt.weights"))
+      for (auto section : list.getAsRange<DictionaryAttr>())
+        if (seen.insert(section).second)
+          sections.emplace_back(module.getLoc(), section);
+  return sections;
+}
+
+FailureOr<std::string> moe::hashSections(ArrayRef<WeightSection> sections) {
+  llvm::BLAKE3 hasher;
+  for (const WeightSection &section : sections)
+    if (failed(section.hash(hasher)))
+      return failure();
+  return llvm::toHex(hasher.final<16>(), /*LowerCase=*/true);
+}
+
+LogicalResult moe::writeSafetensors(ArrayRef<WeightSection> sections,
+                                    llvm::raw_ostream &os, StringRef hash) {
   std::string header;
   llvm::raw_string_ostream text(header);
   llvm::json::OStream json(text);
+  uint64_t alignment = pageBytes;
   json.object([&] {
     json.attributeObject("__metadata__", [&] {
       json.attribute("format", "moe-opt");
       json.attribute("weights_hash", hash);
     });
-    json.attributeObject(name, [&] {
-      json.attribute("dtype", "U8");
-      json.attributeArray("shape",
-                          [&] { json.value(static_cast<int64_t>(bytes)); });
-      json.attributeArray("data_offsets", [&] {
-        json.value(0);
-        json.value(static_cast<int64_t>(bytes));
+    int64_t begin = 0;
+    for (const WeightSection &section : sections)
+      json.attributeObject(section.name(), [&] {
+        int64_t size = section.size();
+        json.attribute("dtype", "U8");
+        json.attributeArray("shape", [&] { json.value(size); });
+        json.attributeArray("data_offsets", [&] {
+          json.value(begin);
+          json.value(begin + size);
+        });
+        begin += size;
+        alignment = std::max(alignment, section.alignment());
       });
-    });
   });
   // Blanks before the data put it at a boundary that can be mapped.
-  uint64_t length =
-      llvm::alignTo(header.size() + sizeof(uint64_t), alignment()) -
-      sizeof(uint64_t);
+  uint64_t length = llvm::alignTo(header.size() + sizeof(uint64_t), alignment) -
+                    sizeof(uint64_t);
   header.resize(length, ' ');
   os.write(reinterpret_cast<const char *>(&length), sizeof(length));
   os << header;
-  return write(os);
+  for (const WeightSection &section : sections)
+    if (failed(section.write(os)))
+      return failure();
+  return success();
 }

@@ -74,19 +74,20 @@ void moe::buildSchedulePipeline(OpPassManager &manager) {
   manager.addPass(createCSEPass());
 }
 
-void moe::buildHostPipeline(OpPassManager &manager,
-                            const HostPipelineOptions &options) {
-  auto cleanUp = [&] {
-    manager.addPass(createCanonicalizerPass());
-    manager.addPass(createCSEPass());
-  };
+static void addCleanUp(OpPassManager &manager) {
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+}
+
+void moe::buildHostLoopsPipeline(OpPassManager &manager,
+                                 const HostPipelineOptions &options) {
 
   // Tensors: fusion sees constants before large ones turn opaque.
-  cleanUp();
+  addCleanUp(manager);
   manager.addNestedPass<func::FuncOp>(createHostDensePass());
   manager.addNestedPass<func::FuncOp>(createHostFusePass());
   manager.addPass(createHostPreparePass());
-  cleanUp();
+  addCleanUp(manager);
 
   // Buffers. Results are settled before frees are placed, frees before linalg
   // operations fall apart into loops.
@@ -97,7 +98,7 @@ void moe::buildHostPipeline(OpPassManager &manager,
       bufferization::LayoutMapOption::IdentityLayoutMap;
   bufferize.allowReturnAllocsFromLoops = true;
   manager.addPass(bufferization::createOneShotBufferizePass(bufferize));
-  cleanUp();
+  addCleanUp(manager);
   ExpandGroupedPassOptions grouped;
   grouped.vectorBits = options.vectorBits;
   manager.addPass(createExpandGroupedPass(grouped));
@@ -110,12 +111,14 @@ void moe::buildHostPipeline(OpPassManager &manager,
   loops.vectorBits = options.vectorBits;
   manager.addNestedPass<func::FuncOp>(createLinalgToRtPass(loops));
   manager.addNestedPass<func::FuncOp>(createForallToForLoopPass());
-  cleanUp();
+  addCleanUp(manager);
   manager.addNestedPass<func::FuncOp>(createExpandMathPass());
-  manager.addPass(createLayoutWeightsPass());
+}
+
+void moe::buildHostCodePipeline(OpPassManager &manager) {
   manager.addPass(createExpandMetadataPass());
   manager.addPass(createLowerAffinePass());
-  cleanUp();
+  addCleanUp(manager);
   manager.addPass(createSCFToControlFlowPass());
 
   // LLVM. Folding what the descriptors consist of comes before outlining, so
@@ -123,9 +126,16 @@ void moe::buildHostPipeline(OpPassManager &manager,
   manager.addPass(createHostFunctionsPass());
   manager.addPass(createHostToLLVMPass());
   manager.addPass(createReconcileUnrealizedCastsPass());
-  cleanUp();
+  addCleanUp(manager);
   manager.addPass(createOutlineParallelPass());
   manager.addPass(createEmitEntriesPass());
+}
+
+void moe::buildHostPipeline(OpPassManager &manager,
+                            const HostPipelineOptions &options) {
+  buildHostLoopsPipeline(manager, options);
+  manager.addPass(createLayoutWeightsPass());
+  buildHostCodePipeline(manager);
 }
 
 void moe::registerPipelines() {

@@ -206,11 +206,9 @@ bool hasCpuFeature(const char *name, bool &known) {
 }
 #endif
 
-Status checkCpuFeatures(const char *const *features, const char *cpu) {
-  if (!features)
-    return {};
+std::string findMissingFeatures(const char *const *features) {
   std::string missing, unknown;
-  for (; *features; ++features) {
+  for (; features && *features; ++features) {
     const char *name = **features == '+' ? *features + 1 : *features;
     bool known = false;
     if (hasCpuFeature(name, known))
@@ -218,15 +216,13 @@ Status checkCpuFeatures(const char *const *features, const char *cpu) {
     std::string &list = known ? missing : unknown;
     list += (list.empty() ? "" : ", ") + std::string(name);
   }
-  if (missing.empty() && unknown.empty())
-    return {};
-  std::string message = "the model was compiled for the CPU " + quote(cpu);
+  std::string text;
   if (!missing.empty())
-    message += "; this machine lacks " + missing;
+    text = "this machine lacks " + missing;
   if (!unknown.empty())
-    message += "; this runtime does not know the CPU features " + unknown;
-  return unsupported(message + "; compile it with --mcpu=native on this "
-                               "machine or with --mcpu=x86-64-v3");
+    text += (text.empty() ? "" : ", ") +
+            ("this runtime does not know the CPU features " + unknown);
+  return text;
 }
 
 } // namespace moe::runtime

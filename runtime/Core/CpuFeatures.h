@@ -2,7 +2,7 @@
 #ifndef MOE_RUNTIME_CORE_CPUFEATURES_H
 #define MOE_RUNTIME_CORE_CPUFEATURES_H
 
-#include "runtime/Core/Status.h"
+#include <string>
 
 namespace moe::runtime {
 
@@ -11,8 +11,8 @@ namespace moe::runtime {
 bool hasCpuFeature(const char *name, bool &known);
 
 /// Checks a null-ended list of LLVM feature names (a leading "+" is allowed);
-/// a null list needs nothing. `cpu` is what the model was compiled for.
-Status checkCpuFeatures(const char *const *features, const char *cpu);
+/// a null list needs nothing. Returns what stands in the way, "" for nothing.
+std::string findMissingFeatures(const char *const *features);
 
 } // namespace moe::runtime
 

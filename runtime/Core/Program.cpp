@@ -25,6 +25,12 @@ namespace {
 /// DLPack counts dimensions in an int; no operator of ONNX gets near this.
 constexpr int32_t kMaxRank = 64;
 
+/// A chain of more tables is damaged, or ends nowhere.
+constexpr int kMaxTables = 64;
+
+/// Environment variable with the CPU whose table is to be used.
+constexpr const char *kCpuVariable = "MOE_CPU";
+
 Status checkValues(const std::string &where, const char *what, int32_t count,
                    const moe_value *values) {
   if (count < 0 || (count > 0 && !values))
@@ -52,6 +58,57 @@ Status checkValues(const std::string &where, const char *what, int32_t count,
                        std::to_string(value.dims[d].extent));
   }
   return {};
+}
+
+/// What has to be true before anything else of a table is read.
+Status checkVersion(const moe_model *model) {
+  std::string own = std::to_string(MOE_ABI_VERSION);
+  if (!model)
+    return unsupported("it does not support version " + own +
+                       " of the model interface; compile it again");
+  if (model->abi_version != MOE_ABI_VERSION)
+    return unsupported("it has version " + std::to_string(model->abi_version) +
+                       " of the model interface, this runtime has version " +
+                       own + "; compile it again");
+  if (model->struct_size < sizeof(moe_model))
+    return ioError("the model's table has " +
+                   std::to_string(model->struct_size) + " bytes, " +
+                   std::to_string(sizeof(moe_model)) + " are needed");
+  return {};
+}
+
+/// Of the tables that begin with `first`, the one for the CPU `wanted`, or for
+/// null the first one that this machine can run.
+Status chooseTable(const moe_model *first, const char *wanted,
+                   const moe_model *&chosen) {
+  std::string all, missing;
+  int count = 0;
+  for (const moe_model *table = first; table; table = table->next) {
+    if (Status status = checkVersion(table); !status.ok())
+      return status;
+    if (!table->cpu || ++count > kMaxTables)
+      return ioError("the model's table is damaged: a CPU is missing, or there "
+                     "are more than " +
+                     std::to_string(kMaxTables));
+    bool excluded = wanted && std::strcmp(table->cpu, wanted) != 0;
+    std::string why = excluded ? "" : findMissingFeatures(table->cpu_features);
+    if (!excluded && why.empty()) {
+      chosen = table;
+      return {};
+    }
+    all += (all.empty() ? "" : ", ") + quote(table->cpu);
+    if (!excluded)
+      missing +=
+          (missing.empty() ? "" : "; for ") + quote(table->cpu) + " " + why;
+  }
+  std::string compiled = "the model was compiled for the CPU";
+  compiled += (count > 1 ? "s " : " ") + all;
+  if (missing.empty())
+    return {MOE_INVALID_ARGUMENT, std::string(kCpuVariable) + " is " +
+                                      quote(wanted) + ", but " + compiled};
+  return unsupported(compiled + "; for " + missing +
+                     "; compile it with --mcpu=native on this machine or with "
+                     "--mcpu=x86-64-v3");
 }
 
 Status checkTable(const moe_model &model) {
@@ -144,25 +201,16 @@ Status Program::fromModel(const moe_model *model, const std::string &folder,
 }
 
 Status Program::adopt(const moe_model *model, const std::string &folder) {
-  std::string own = std::to_string(MOE_ABI_VERSION);
-  if (!model)
-    return unsupported("it does not support version " + own +
-                       " of the model interface; compile it again");
-  if (model->abi_version != MOE_ABI_VERSION)
-    return unsupported("it has version " + std::to_string(model->abi_version) +
-                       " of the model interface, this runtime has version " +
-                       own + "; compile it again");
-  if (model->struct_size < sizeof(moe_model))
-    return ioError("the model's table has " +
-                   std::to_string(model->struct_size) + " bytes, " +
-                   std::to_string(sizeof(moe_model)) + " are needed");
-  table = model;
-  if (Status status = checkTable(*model); !status.ok())
+  if (Status status = checkVersion(model); !status.ok())
     return status;
-  if (Status status = checkCpuFeatures(model->cpu_features, model->cpu);
-      !status.ok())
+  const char *wanted = std::getenv(kCpuVariable);
+  if (wanted && !*wanted)
+    wanted = nullptr;
+  if (Status status = chooseTable(model, wanted, table); !status.ok())
     return status;
-  return sections.open(*model, folder);
+  if (Status status = checkTable(*table); !status.ok())
+    return status;
+  return sections.open(*table, folder);
 }
 
 const moe_function *Program::function(const char *name) const {

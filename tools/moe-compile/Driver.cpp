@@ -27,6 +27,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Support/Timing.h"
+#include "passes/Lower/Host/LayoutWeights.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
@@ -64,12 +65,17 @@ private:
   }
 
   bool readInput();
+  int resolveCpus();
   int runPhase(Phase phase);
   int lower();
   bool runPasses(StringRef name, function_ref<void(PassManager &)> build,
-                 bool reproducer);
+                 bool reproducer) {
+    return runPasses(*module, name, build, reproducer);
+  }
+  bool runPasses(ModuleOp module, StringRef name,
+                 function_ref<void(PassManager &)> build, bool reproducer);
   bool bindDims();
-  bool writeText(StringRef path);
+  bool writeText(ModuleOp module, StringRef path);
   bool dump(Phase phase);
   int writeOutput();
 
@@ -78,7 +84,10 @@ private:
   llvm::SourceMgr sources;
   SourceMgrDiagnosticHandler sourceHandler;
   OwningOpRef<ModuleOp> module;
-  HostCpu cpu;
+  std::vector<HostCpu> cpus;
+  /// From the phase lower on: the module of each CPU but the first one, whose
+  /// module is `module`.
+  std::vector<OwningOpRef<ModuleOp>> others;
   Report report;
 };
 
@@ -158,7 +167,7 @@ bool Compilation::bindDims() {
 }
 
 /// Runs the passes that `build` adds; false if one fails.
-bool Compilation::runPasses(StringRef name,
+bool Compilation::runPasses(ModuleOp module, StringRef name,
                             function_ref<void(PassManager &)> build,
                             bool reproducer) {
   PassManager manager(&context);
@@ -169,25 +178,44 @@ bool Compilation::runPasses(StringRef name,
   std::string file = options.output + ".reproducer.mlir";
   if (reproducer && options.output != "-")
     manager.enableCrashReproducerGeneration(file);
-  return succeeded(manager.run(*module));
+  return succeeded(manager.run(module));
 }
 
 int Compilation::lower() {
   if (hasModelOps(*module) &&
       !runPasses(
           "onnx-to-linalg",
-          [](PassManager &manager) {
-            manager.addPass(createONNXToLinalg());
-          },
+          [](PassManager &manager) { manager.addPass(createONNXToLinalg()); },
           /*reproducer=*/false))
     return userError;
   report.countFallbacks(*module);
-  HostPipelineOptions pipeline;
-  pipeline.vectorBits = cpu.vectorBits;
-  if (runPasses(
-          "host",
-          [&](PassManager &manager) { buildHostPipeline(manager, pipeline); },
-          /*reproducer=*/true))
+  // The same module for each CPU; constants that they share are shared.
+  SmallVector<ModuleOp> modules = {*module};
+  SmallVector<std::string> names;
+  for (const HostCpu &cpu : cpus) {
+    names.push_back(cpu.name);
+    if (names.size() > 1) {
+      others.emplace_back(module->clone());
+      modules.push_back(*others.back());
+    }
+  }
+  bool ok = true;
+  for (auto [lowered, cpu] : llvm::zip_equal(modules, cpus)) {
+    HostPipelineOptions pipeline;
+    pipeline.vectorBits = cpu.vectorBits;
+    ok = ok && runPasses(
+                   lowered, "host loops",
+                   [&](PassManager &manager) {
+                     buildHostLoopsPipeline(manager, pipeline);
+                   },
+                   /*reproducer=*/true);
+  }
+  if (ok)
+    layoutWeights(modules, names);
+  for (ModuleOp lowered : modules)
+    ok = ok && runPasses(lowered, "host code", buildHostCodePipeline,
+                         /*reproducer=*/true);
+  if (ok)
     return 0;
   llvm::errs() << "moe-compile: internal error: lowering to host failed";
   if (options.output != "-")
@@ -207,11 +235,13 @@ int Compilation::runPhase(Phase phase) {
   case Phase::Raise:
     if (!options.passPipeline.empty()) {
       ok = runPasses(
-          "pass-pipeline",
-          [&](PassManager &manager) {
-            ok = succeeded(parsePassPipeline(options.passPipeline, manager));
-          },
-          /*reproducer=*/true) && ok;
+               "pass-pipeline",
+               [&](PassManager &manager) {
+                 ok = succeeded(
+                     parsePassPipeline(options.passPipeline, manager));
+               },
+               /*reproducer=*/true) &&
+           ok;
       return ok ? 0 : userError;
     }
     ok = runPasses(
@@ -237,10 +267,10 @@ int Compilation::runPhase(Phase phase) {
   return ok ? 0 : userError;
 }
 
-bool Compilation::writeText(StringRef path) {
+bool Compilation::writeText(ModuleOp module, StringRef path) {
   std::string error;
   if (path == "-") {
-    module->print(llvm::outs());
+    module.print(llvm::outs());
     llvm::outs() << "\n";
     return true;
   }
@@ -248,7 +278,7 @@ bool Compilation::writeText(StringRef path) {
   if (file) {
     OpPrintingFlags flags;
     flags.enableDebugInfo();
-    module->print(file->os(), flags);
+    module.print(file->os(), flags);
   }
   if (file && file->keep(error))
     return true;
@@ -265,22 +295,33 @@ bool Compilation::dump(Phase phase) {
                 "': " + error.message());
     return false;
   }
-  llvm::SmallString<128> path(options.dumpFolder);
-  llvm::sys::path::append(path, Twine(static_cast<unsigned>(phase)) + "-" +
-                                    getPhaseName(phase) + ".mlir");
-  return writeText(path);
+  auto pathOf = [&](const Twine &suffix) {
+    llvm::SmallString<128> path(options.dumpFolder);
+    llvm::sys::path::append(path, Twine(static_cast<unsigned>(phase)) + "-" +
+                                      getPhaseName(phase) + suffix + ".mlir");
+    return path;
+  };
+  if (others.empty())
+    return writeText(*module, pathOf(""));
+  for (auto [index, cpu] : llvm::enumerate(cpus))
+    if (!writeText(index ? *others[index - 1] : *module,
+                   pathOf("-" + cpu.name)))
+      return false;
+  return true;
 }
 
 int Compilation::writeOutput() {
   ArtifactOptions artifact;
-  artifact.cpu = cpu;
   artifact.optLevel = options.optLevel;
   artifact.kind = options.emit == Emit::Object   ? ArtifactKind::Object
                   : options.emit == Emit::LLVMIR ? ArtifactKind::LLVMIR
                                                  : ArtifactKind::SharedObject;
   auto tell = [&](StringRef text) { progress(text); };
   artifact.progress = tell;
-  uint64_t bytes = getWeightBytes(*module);
+  SmallVector<ModuleOp> modules = {*module};
+  for (OwningOpRef<ModuleOp> &other : others)
+    modules.push_back(*other);
+  uint64_t bytes = getWeightBytes(modules);
   report.weightBytes = bytes;
   llvm::SmallString<128> file;
   if (options.weights == Options::Weights::File) {
@@ -305,16 +346,34 @@ int Compilation::writeOutput() {
   std::string output = options.output;
   if (output == "-")
     output = "/dev/stdout";
-  return succeeded(writeArtifact(*module, output, artifact)) ? 0 : userError;
+  SmallVector<ArtifactPart> parts;
+  for (auto [module, cpu] : llvm::zip_equal(modules, cpus))
+    parts.push_back({module, cpu});
+  return succeeded(writeArtifact(parts, output, artifact)) ? 0 : userError;
+}
+
+/// Resolves --mcpu. The IR of a lowered module is for one CPU.
+int Compilation::resolveCpus() {
+  std::string option = "--mcpu=" + options.cpu, error;
+  if (failed(resolveHostCpus(options.cpu, cpus, error)))
+    return reportError(option + ": " + error);
+  if (cpus.size() == 1)
+    return 0;
+  if (options.from == Phase::Target)
+    return reportError(option + ": --compile-from=target takes code for one "
+                                "CPU; expected one name");
+  if (options.emit == Emit::LLVMIR ||
+      (options.emit == Emit::MLIR && options.to == Phase::Lower))
+    return reportError(option + ": code as text is that for one CPU; expected "
+                                "one name");
+  return 0;
 }
 
 int Compilation::run() {
   if (options.listOps && options.input.empty())
     return listCompilableOps(llvm::outs());
-  std::string error;
-  if (failed(resolveHostCpu(options.cpu, cpu, error)))
-    return reportError("--mcpu=" + options.cpu + ": " + error);
-
+  if (int code = resolveCpus())
+    return code;
   progress("reading " + options.input);
   {
     Report::Timer timer(report, "read");
@@ -347,9 +406,9 @@ int Compilation::run() {
     if (!dump(phase))
       return userError;
   }
-  if (options.emit == Emit::MLIR && !writeText(options.output))
+  if (options.emit == Emit::MLIR && !writeText(*module, options.output))
     return userError;
-  if (!options.report.empty() && !report.write(options.report, options, cpu))
+  if (!options.report.empty() && !report.write(options.report, options, cpus))
     return userError;
   return 0;
 }

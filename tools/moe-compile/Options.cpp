@@ -23,7 +23,7 @@ USAGE
 
 EXAMPLES
   moe-compile model.onnx -o model.so
-  moe-compile model.onnx -o model.so --dim batch=1 --mcpu=x86-64-v3
+  moe-compile model.onnx -o model.so --dim batch=1 --mcpu=x86-64-v3,x86-64-v4
   moe-compile model.onnx --compile-to=lower -o -     show what becomes of it
 
 OUTPUT
@@ -37,7 +37,9 @@ OUTPUT
 CODE
   --target=host         processor to compile for
   --mcpu=native|x86-64-v3|x86-64-v4|...
-                        CPU to compile for (default: this one)
+                        CPU to compile for (default: this one). Several, with
+                        commas between them, give code for each: a run uses that
+                        for the most capable CPU that its machine is
   -O0 -O1 -O2 -O3       effort of LLVM (default: -O2); with -O0 plain nodes also
                         stay as they are, nothing is recognised in them
   --dim NAME=N          compile for one value of a symbolic extent; repeatable

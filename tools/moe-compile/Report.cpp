@@ -30,8 +30,8 @@ static std::map<std::string, int64_t> collectOps(ModuleOp module) {
     if (name == "Custom") {
       auto domain = op->getAttrOfType<StringAttr>("domain");
       auto type = op->getAttrOfType<StringAttr>("op_type");
-      key += " " + (domain ? domain.getValue().str() : "") + "::" +
-             (type ? type.getValue().str() : "");
+      key += " " + (domain ? domain.getValue().str() : "") +
+             "::" + (type ? type.getValue().str() : "");
     }
     ++counts[key];
   });
@@ -66,7 +66,7 @@ int compile::listOps(ModuleOp module, llvm::raw_ostream &os) {
 }
 
 bool Report::write(StringRef path, const Options &options,
-                   const HostCpu &cpu) const {
+                   ArrayRef<HostCpu> cpus) const {
   std::string error;
   std::unique_ptr<OutputFile> file = OutputFile::open(path, error);
   if (file) {
@@ -77,7 +77,11 @@ bool Report::write(StringRef path, const Options &options,
     json.object([&] {
       json.attribute("input", options.input);
       json.attribute("output", options.output);
-      json.attribute("cpu", cpu.name);
+      // The names as --mcpu takes them, the most capable CPU first.
+      std::string names;
+      for (const HostCpu &cpu : cpus)
+        names += (names.empty() ? "" : ",") + cpu.name;
+      json.attribute("cpu", names);
       json.attribute("opt_level", static_cast<int64_t>(options.optLevel));
       json.attribute("output_bytes", static_cast<int64_t>(size));
       json.attribute("weight_bytes", static_cast<int64_t>(weightBytes));

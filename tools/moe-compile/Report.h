@@ -25,13 +25,12 @@ public:
   class Timer {
   public:
     Timer(Report &report, llvm::StringRef name)
-        : report(report), name(name),
-          begin(std::chrono::steady_clock::now()) {}
+        : report(report), name(name), begin(std::chrono::steady_clock::now()) {}
     ~Timer() {
-      report.seconds.emplace_back(
-          name, std::chrono::duration<double>(
-                    std::chrono::steady_clock::now() - begin)
-                    .count());
+      report.seconds.emplace_back(name,
+                                  std::chrono::duration<double>(
+                                      std::chrono::steady_clock::now() - begin)
+                                      .count());
     }
 
   private:
@@ -48,7 +47,7 @@ public:
 
   /// Writes JSON; false after an error message.
   bool write(llvm::StringRef path, const Options &options,
-             const HostCpu &cpu) const;
+             llvm::ArrayRef<HostCpu> cpus) const;
 
   uint64_t weightBytes = 0;
 

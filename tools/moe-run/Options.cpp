@@ -94,6 +94,8 @@ Status applyValue(const std::string &name, const std::string &value,
   } else if (name == "--threads") {
     status = needInteger(name, value, 0, 4096, number);
     options.threads = int32_t(number);
+  } else if (name == "--cpu") {
+    options.cpu = value;
   } else if (name == "--collect-stats") {
     options.statsFile = value;
   } else if (name == "--dump-values") {
@@ -228,12 +230,17 @@ measuring
   --threads N         threads to use; 0, the default: one per CPU. Results do
                       not depend on it.
   --json              print one JSON object to the standard output in place of
-                      text; with --bench it has median_ms, min_ms, runs, threads
+                      text, with the CPU of the code; with --bench it has
+                      median_ms, min_ms, runs, threads
 
 not available in models of this version (moe-run says what to do)
   --collect-stats FILE, --dump-values DIR
 
 other
+  --cpu NAME          of a library for several CPUs, use the code for NAME, such
+                      as x86-64-v3, and not for the most capable one that this
+                      machine is; a model that is compiled first is compiled
+                      for NAME (moe-compile --mcpu)
   -h, --help          this page
   --version           the version
 

@@ -30,6 +30,8 @@ struct Options {
   int32_t benchRuns = 0;
   bool profile = false;
   int32_t threads = 0; // 0: all CPUs
+  /// Whose code to run; empty: the most capable CPU that this machine is.
+  std::string cpu;
   bool json = false;
   std::string statsFile;
   std::string valuesFolder;

@@ -112,7 +112,8 @@ std::string toJson(const Report &report) {
     text += ",\"median_ms\":" + jsonNumber(median(report.times)) +
             ",\"min_ms\":" + jsonNumber(minimum(report.times)) +
             ",\"runs\":" + std::to_string(report.times.size());
-  text += ",\"threads\":" + std::to_string(report.threads);
+  text += ",\"cpu\":" + jsonString(report.cpu) +
+          ",\"threads\":" + std::to_string(report.threads);
   if (report.compileSeconds)
     text += ",\"compile_s\":" + jsonNumber(*report.compileSeconds);
   text += ",\"load_ms\":" + jsonNumber(report.loadMilliseconds);

@@ -15,6 +15,7 @@ namespace moe::run {
 /// Everything that a call of moe-run found out.
 struct Report {
   std::string model;
+  std::string cpu; // that the code was compiled for
   std::optional<double> compileSeconds;
   double loadMilliseconds = 0;
   int32_t threads = 0;

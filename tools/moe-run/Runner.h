@@ -33,6 +33,8 @@ public:
     return *moe_session_function(session.get());
   }
   int32_t threads() const { return moe_session_num_threads(session.get()); }
+  /// The CPU that the code was compiled for.
+  const char *cpu() const { return moe_program_model(program.get())->cpu; }
   std::vector<moe_profile_entry> profile() const;
 
   /// One run. `milliseconds`, if not null, gets the time of the call alone.

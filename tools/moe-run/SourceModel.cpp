@@ -168,6 +168,8 @@ Status compileAndUse(const Options &options, double &seconds,
   bool isOption = options.model[0] == '-';
   arguments.push_back((isOption ? "./" : "") + options.model);
   arguments.insert(arguments.end(), {"-o", library});
+  if (!options.cpu.empty())
+    arguments.push_back("--mcpu=" + options.cpu);
   // With --random these are the extents of one run, not of the compilation.
   if (!options.seed)
     for (const auto &[name, extent] : options.dims)

@@ -15,6 +15,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 
 namespace moe::run {
 
@@ -52,6 +53,8 @@ Status loadModel(const Options &options, Runner &runner, Report &report) {
     return invalidArgument("--dim: the extents of a compiled model come from "
                            "its inputs; --dim is for --random, or for models "
                            "that are compiled first");
+  if (!options.cpu.empty())
+    setenv("MOE_CPU", options.cpu.c_str(), /*overwrite=*/1);
   return load(options.model);
 }
 
@@ -88,6 +91,7 @@ Status runTool(const Options &options, bool &matches) {
   const moe_function &function = runner.function();
   report.function = &function;
   report.threads = runner.threads();
+  report.cpu = runner.cpu();
 
   std::vector<Tensor> inputs;
   if (Status s = gatherInputs(function, options, inputs); !s.ok())

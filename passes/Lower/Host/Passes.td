@@ -226,12 +226,17 @@ def LayoutWeightsPass : Pass<"moe-layout-weights", "::mlir::ModuleOp"> {
   let description = [{
     Gives each `rt.constant` an offset in section 0, 64-byte aligned, identical
     attributes once, in the order of first use. The list of what lies where is
-    the module's attribute `rt.weights`, from which the artifact is written.
+    the module's attribute `rt.weights`, from which the artifact is written. For
+    modules that go into one artifact, one for each CPU, `layoutWeights` does so
+    jointly: what several have in common is in a section of all of them.
 
     ```mlir
     %0 = rt.constant {value = dense<[1.0, 2.0]> : tensor<2xf32>} : memref<2xf32>
     // becomes
     %0 = rt.weight {section = 0 : i32, offset = 0 : i64} : memref<2xf32>
+    // with `rt.weights`, a list of sections, holding this one:
+    {name = "weights", constants = [
+        {offset = 0 : i64, value = dense<[1.0, 2.0]> : tensor<2xf32>} ] }
     ```
   }];
 }

@@ -73,6 +73,87 @@ TEST(Program, ChecksTheCpu) {
   EXPECT_TRUE(contains(result.message, "avx99")) << result.message;
 }
 
+/// Tables of one model for several CPUs, each with the features that it needs.
+class Variants {
+public:
+  Variants(std::vector<std::pair<const char *, const char *>> cpus) {
+    models.assign(cpus.size(), *moe_model_query(MOE_ABI_VERSION));
+    features.resize(cpus.size());
+    for (size_t i = 0; i < cpus.size(); ++i) {
+      features[i] = {cpus[i].second, nullptr};
+      models[i].cpu = cpus[i].first;
+      models[i].cpu_features = features[i].data();
+      models[i].next = i + 1 < cpus.size() ? &models[i + 1] : nullptr;
+    }
+  }
+  /// The CPU of the table that a program uses, or the message of an error.
+  std::string choose(int32_t code = MOE_OK) {
+    moe_program *program = nullptr;
+    Result result = moe_program_from_model(models.data(), "", &program);
+    EXPECT_EQ(result.code, code);
+    std::string cpu = program ? moe_program_model(program)->cpu : "";
+    moe_program_free(program);
+    return result.message + cpu;
+  }
+  std::vector<moe_model> models;
+
+private:
+  std::vector<std::vector<const char *>> features;
+};
+
+/// MOE_CPU, while it lives.
+struct CpuVariable {
+  CpuVariable(const char *value) { setenv("MOE_CPU", value, 1); }
+  ~CpuVariable() { unsetenv("MOE_CPU"); }
+};
+
+TEST(Program, ChoosesTheFirstCpuThatFits) {
+  EXPECT_EQ(Variants({{"big", "sse2"}, {"small", "sse2"}}).choose(), "big");
+  EXPECT_EQ(Variants({{"big", "avx99"}, {"small", "sse2"}}).choose(), "small");
+  EXPECT_EQ(Variants({{"a", "avx98"}, {"b", "avx99"}, {"c", "cmov"}}).choose(),
+            "c");
+  EXPECT_EQ(
+      Variants({{"big", "avx99"}, {"small", "sse98"}}).choose(MOE_UNSUPPORTED),
+      "the model was compiled for the CPUs 'big', 'small'; for 'big' this "
+      "runtime does not know the CPU features avx99; for 'small' this runtime "
+      "does not know the CPU features sse98; compile it with --mcpu=native on "
+      "this machine or with --mcpu=x86-64-v3");
+}
+
+TEST(Program, UsesTheCpuThatIsNamed) {
+  {
+    CpuVariable variable("small");
+    EXPECT_EQ(Variants({{"big", "sse2"}, {"small", "sse2"}}).choose(), "small");
+    EXPECT_EQ(
+        Variants({{"small", "avx99"}, {"big", "sse2"}}).choose(MOE_UNSUPPORTED),
+        "the model was compiled for the CPUs 'small', 'big'; for 'small' "
+        "this runtime does not know the CPU features avx99; compile it "
+        "with --mcpu=native on this machine or with --mcpu=x86-64-v3");
+    EXPECT_EQ(
+        Variants({{"big", "sse2"}, {"mid", "sse2"}})
+            .choose(MOE_INVALID_ARGUMENT),
+        "MOE_CPU is 'small', but the model was compiled for the CPUs 'big', "
+        "'mid'");
+  }
+  CpuVariable variable("");
+  EXPECT_EQ(Variants({{"big", "sse2"}, {"small", "sse2"}}).choose(), "big");
+}
+
+TEST(Program, ChecksEachTableOfAChain) {
+  Variants variants({{"big", "avx99"}, {"small", "sse2"}});
+  variants.models[1].abi_version = 77;
+  EXPECT_TRUE(
+      contains(variants.choose(MOE_UNSUPPORTED), "it has version 77 of"));
+  variants.models[1].abi_version = MOE_ABI_VERSION;
+  variants.models[1].cpu = nullptr;
+  EXPECT_TRUE(contains(variants.choose(MOE_IO), "damaged"));
+  // A chain that bites its tail.
+  variants.models[1].cpu = "small";
+  variants.models[1].cpu_features = variants.models[0].cpu_features;
+  variants.models[1].next = &variants.models[0];
+  EXPECT_TRUE(contains(variants.choose(MOE_IO), "more than 64"));
+}
+
 TEST(Program, KnowsTheFeaturesOfThisMachine) {
   std::ifstream file("/proc/cpuinfo");
   std::string line, flags;

@@ -185,6 +185,21 @@ TEST_F(RunTool, CompilesSourceModels) {
   EXPECT_TRUE(contains(readText(folder / "arguments"), "--dim batch=16"));
 }
 
+TEST_F(RunTool, UsesTheCodeForACpu) {
+  Ended ended = run({TEST_MODEL, "--random", "1", "--dim", "batch=16", "--json",
+                     "--cpu", "x86-64"});
+  EXPECT_EQ(ended.status, 0) << ended.error;
+  EXPECT_TRUE(contains(ended.out, "\"cpu\":\"x86-64\"")) << ended.out;
+  ended = run({TEST_MODEL, "--random", "1", "--cpu=x86-64-v9"});
+  EXPECT_EQ(ended.status, 1);
+  EXPECT_TRUE(contains(ended.error, "MOE_CPU is 'x86-64-v9', but the model was "
+                                    "compiled for the CPU 'x86-64'"))
+      << ended.error;
+  fakeCompiler("echo \"$@\" > " + (folder / "arguments") + "; exit 1");
+  run({folder / "model.onnx", "--cpu=x86-64-v9"});
+  EXPECT_TRUE(contains(readText(folder / "arguments"), "--mcpu=x86-64-v9"));
+}
+
 TEST_F(RunTool, CompilersThatFail) {
   fakeCompiler("exit 1");
   EXPECT_EQ(run({folder / "model.onnx"}).status, 1);

@@ -235,7 +235,7 @@ static const moe_entry metadata[] = {{"weights_hash", "0123456789abcdef"},
 static const moe_model model = {
     MODEL_ABI, sizeof(moe_model), "test",   "hand",  "host",
     "x86-64",  features,          2,        1,       2,
-    0,         functions,         sections, metadata};
+    0,         functions,         sections, metadata, NULL};
 
 #ifndef MODEL_WITHOUT_QUERY
 __attribute__((visibility("default")))
