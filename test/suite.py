@@ -151,6 +151,9 @@ def integration_scripts(options):
         ("dense layers", ["dense.py"]),
         ("error bounds of elementary functions", ["elementary.py"]),
         ("code for several CPUs", ["cpus.py"]),
+        ("profiles",
+         ["profile.py", *(os.path.join(SMALL, name) for name in
+                          ("mixtral", "expert_loop", "encoder"))]),
         ("concurrent callers",
          ["concurrency.py",
           os.path.join(SMALL, "mixtral") + "=1,5,24",

@@ -16,6 +16,13 @@ def Rt_PanelOrder : I32EnumAttr<"PanelOrder", "what the columns of a panel are",
   let genSpecializedAttr = 0;
 }
 
+/// The numbers are those of moe_profile_event.
+def Rt_ProfileEvent : I32EnumAttr<"ProfileEvent", "what a profile point tells", [
+    I32EnumAttrCase<"Begin", 0, "begin">, I32EnumAttrCase<"Pause", 1, "pause">,
+    I32EnumAttrCase<"End", 2, "end">, I32EnumAttrCase<"Work", 3, "work">]> {
+  let cppNamespace = "::moe::rt";
+}
+
 def Rt_PanelsAttr
     : AttrDef<Rt_Dialect, "Panels",
               [ElementsAttrInterface,

@@ -96,6 +96,18 @@ LogicalResult RtDialect::verifyRegionResultAttribute(Operation *op, unsigned,
 
 LogicalResult RtDialect::verifyOperationAttribute(Operation *op,
                                                   NamedAttribute attribute) {
+  if (attribute.getName() != profileOpsAttr)
+    return success();
+  auto table = dyn_cast<ArrayAttr>(attribute.getValue());
+  auto isEntry = [](Attribute entry) {
+    auto fields = dyn_cast<DictionaryAttr>(entry);
+    return fields && fields.getAs<StringAttr>("name") &&
+           fields.getAs<StringAttr>("kind");
+  };
+  if (!table || !llvm::all_of(table, isEntry))
+    return op->emitOpError() << "'" << profileOpsAttr
+                             << "' must be an array of dictionaries with the "
+                                "strings 'name' and 'kind'";
   return success();
 }
 

@@ -30,10 +30,17 @@ struct CheckResource : mlir::SideEffects::Resource::Base<CheckResource> {
   llvm::StringRef getName() override { return "rt.check"; }
 };
 
+/// What profile points write to.
+struct ProfileResource : mlir::SideEffects::Resource::Base<ProfileResource> {
+  llvm::StringRef getName() override { return "rt.profile"; }
+};
+
 /// Names of discardable attributes.
 inline constexpr llvm::StringLiteral nameAttr = "rt.name";
 inline constexpr llvm::StringLiteral dtypeAttr = "rt.dtype";
 inline constexpr llvm::StringLiteral dimsAttr = "rt.dims";
+/// Of a module: the operations of a profile, dictionaries of `name`, `kind`.
+inline constexpr llvm::StringLiteral profileOpsAttr = "rt.profile_ops";
 
 } // namespace rt
 } // namespace moe

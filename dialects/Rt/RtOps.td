@@ -208,4 +208,46 @@ def Rt_FailOp : Rt_Op<"fail", [Terminator]> {
   let assemblyFormat = "$code attr-dict";
 }
 
+/// Keeps profile points in order and alive.
+def Rt_ProfileResource : Resource<"::moe::rt::ProfileResource">;
+
+def Rt_ProfilingOp : Rt_Op<"profiling", [Pure]> {
+  let summary = "tell whether somebody profiles this run";
+  let description = [{
+    Example: see `rt.profile`.
+  }];
+  let results = (outs I1:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def Rt_ProfileOp
+    : Rt_Op<"profile", [MemoryEffects<[MemWrite<Rt_ProfileResource>]>]> {
+  let summary = "tell the profile what begins or ends here";
+  let description = [{
+    `number` is an index into the module's attribute `rt.profile_ops`, whose
+    entries have a `name` and a `kind`. The event is `begin`, `pause` (a part
+    ends, the next one begins with `begin` again), `end`, or `work`, which only
+    adds the numbers: `flops` and `bytes` are the work since the last event.
+    Reached only if `rt.profiling` holds.
+
+    Example:
+
+    ```mlir
+    func.func @f(%flops: i64, %bytes: i64) {
+      %on = rt.profiling
+      scf.if %on {
+        rt.profile end 0 flops %flops bytes %bytes
+      }
+      return
+    }
+    ```
+  }];
+  let arguments = (ins Rt_ProfileEvent:$event,
+                       ConfinedAttr<I32Attr, [IntNonNegative]>:$number,
+                       I64:$flops, I64:$bytes);
+  let assemblyFormat = [{
+    $event $number `flops` $flops `bytes` $bytes attr-dict
+  }];
+}
+
 #endif // MOE_DIALECTS_RT_RTOPS_TD

@@ -20,7 +20,7 @@
 extern "C" {
 #endif
 
-#define MOE_ABI_VERSION 2u
+#define MOE_ABI_VERSION 3u
 
 /* Element types carry the numbers of ONNX's TensorProto.DataType. */
 typedef enum moe_dtype {
@@ -61,6 +61,15 @@ typedef struct moe_buffer {
 /* Body of a parallel loop: runs the tasks [begin, end). */
 typedef void (*moe_task_fn)(int64_t begin, int64_t end, void *closure);
 
+/* What a model tells of an operation while somebody profiles. Begins and ends
+ * of different operations do not overlap. */
+typedef enum moe_profile_event {
+  MOE_PROFILE_BEGIN = 0, /* it begins, or goes on after a pause */
+  MOE_PROFILE_PAUSE = 1, /* a part of it ends, others follow */
+  MOE_PROFILE_END = 2,   /* it ends: one more call */
+  MOE_PROFILE_WORK = 3   /* it goes on; tells work only */
+} moe_profile_event;
+
 /* What a model may call while it runs. One environment serves one run; the
  * runtime derives it from a session. All functions are called from the thread
  * that called `run`, never from inside a parallel body. */
@@ -88,9 +97,11 @@ typedef struct moe_run_env {
               const char *message);
   /* Monotonic time in nanoseconds. */
   int64_t (*clock)(const struct moe_run_env *env);
-  /* Called around each operation of a model compiled with profiling:
-   * `op` is an index into moe_function::ops. Null when nobody profiles. */
-  void (*profile)(const struct moe_run_env *env, int32_t op, int32_t end);
+  /* Called around each operation of a model compiled with profiling: `op` is
+   * an index into moe_function::ops, `event` a moe_profile_event, `flops` and
+   * `bytes` the work done since the last event. Null when nobody profiles. */
+  void (*profile)(const struct moe_run_env *env, int32_t op, int32_t event,
+                  int64_t flops, int64_t bytes);
 } moe_run_env;
 
 /* One extent of a signature. */
@@ -107,10 +118,12 @@ typedef struct moe_value {
   const moe_dim *dims;
 } moe_value;
 
-/* An operation as a profile shows it. */
+/* An operation as a profile shows it: a node of the source model, several that
+ * run as one, or a part of one. */
 typedef struct moe_op {
-  const char *name; /* node name in the source model */
-  const char *kind; /* operator, such as onnx.MatMul */
+  const char *name; /* names of the nodes, joined by " + " */
+  const char *kind; /* operators, such as "MatMul+Add", and the part, such as
+                       "moe.experts:combine" */
 } moe_op;
 
 typedef struct moe_function {

@@ -178,10 +178,14 @@ moe_error *moe_session_run(moe_session *session, int32_t num_inputs,
                            DLManagedTensor *const *inputs,
                            DLManagedTensor **outputs);
 
-/* Time spent in one operation over all runs of a session so far. */
+/* Measurements of one operation over all runs of a session so far that
+ * succeeded. */
 typedef struct moe_profile_entry {
   int64_t calls;
-  int64_t nanoseconds; /* includes operations that ran inside of it */
+  int64_t nanoseconds;
+  int64_t flops; /* floating-point operations; 0 if they are not counted */
+  int64_t bytes; /* read and written: each buffer once, of experts the matrices
+                    of those that have rows */
 } moe_profile_entry;
 
 /* Copies the profile; `entries` has room for moe_function::num_ops.

@@ -44,6 +44,10 @@ struct HostPipelineOptions
       *this, "grain",
       llvm::cl::desc("Scalar operations of a parallel task, at least"),
       llvm::cl::init(65536)};
+  Option<bool> profile{
+      *this, "profile",
+      llvm::cl::desc("Tell a profile when operations begin and end"),
+      llvm::cl::init(false)};
 };
 
 /// What raises, optimises or schedules: passes on ONNX and moe operations.

@@ -7,6 +7,7 @@
 //
 //===----------------------------------------------------------------------===//
 #include "moe/Artifact.h"
+#include "dialects/Rt/RtDialect.h"
 
 #include "lib/Support/OutputFile.h"
 #include "lib/Target/HostMachine.h"
@@ -58,6 +59,10 @@ static LogicalResult describe(ModuleOp module, ModelDescription &model) {
   if (model.entries.empty())
     return module.emitError(
         "nothing to compile: no function has been lowered to an entry");
+  if (auto ops = module->getAttrOfType<ArrayAttr>(rt::profileOpsAttr))
+    for (auto op : ops.getAsRange<DictionaryAttr>())
+      model.ops.push_back({op.getAs<StringAttr>("name").str(),
+                           op.getAs<StringAttr>("kind").str()});
   if (auto description = module->getAttrOfType<DictionaryAttr>("onnx.model")) {
     if (auto name = description.getAs<StringAttr>("graph_name"))
       model.name = name.str();

@@ -15,8 +15,9 @@
 using namespace llvm;
 using namespace moe;
 
-static_assert(MOE_ABI_VERSION == 2 && sizeof(moe_dim) == 16 &&
-                  sizeof(moe_value) == 24 && sizeof(moe_function) == 56 &&
+static_assert(MOE_ABI_VERSION == 3 && sizeof(moe_dim) == 16 &&
+                  sizeof(moe_value) == 24 && sizeof(moe_op) == 16 &&
+                  sizeof(moe_function) == 56 &&
                   sizeof(moe_weights) == 40 && sizeof(moe_entry) == 16 &&
                   sizeof(moe_model) == 96,
               "ModelTables.cpp must follow ModelABI.h");
@@ -121,6 +122,11 @@ void moe::emitModelTables(Module &module, const ModelDescription &model,
       value.setLinkage(GlobalValue::InternalLinkage);
 
   TableBuilder tables(module);
+  SmallVector<Constant *> ops;
+  for (const ModelDescription::Op &op : model.ops)
+    ops.push_back(tables.getStruct(
+        {tables.getString(op.name), tables.getString(op.kind)}));
+  Constant *opTable = tables.getArray(ops, "moe.ops");
   SmallVector<Constant *> functions;
   for (const ModelDescription::Entry &entry : model.entries) {
     auto inputs = entry.signature.getAs<mlir::ArrayAttr>("inputs");
@@ -128,8 +134,8 @@ void moe::emitModelTables(Module &module, const ModelDescription &model,
     functions.push_back(tables.getStruct(
         {tables.getString(entry.name), tables.getInt(inputs.size()),
          tables.getInt(outputs.size()), tables.getValues(inputs),
-         tables.getValues(outputs), tables.getInt(0), tables.getInt(0),
-         tables.getNull(), module.getFunction(entry.function)}));
+         tables.getValues(outputs), tables.getInt(ops.size()),
+         tables.getInt(0), opTable, module.getFunction(entry.function)}));
   }
 
   SmallVector<Constant *> weights;

@@ -33,8 +33,14 @@ struct ModelDescription {
     std::string file;   // empty: embedded
   };
 
+  struct Op {
+    std::string name, kind;
+  };
+
   std::string name;
   std::vector<Entry> entries;
+  /// Of a profile; entries share them.
+  std::vector<Op> ops;
   std::vector<Weights> weights;
   std::vector<std::pair<std::string, std::string>> metadata;
 };

@@ -99,10 +99,12 @@ void moe::buildHostLoopsPipeline(OpPassManager &manager,
   bufferize.allowReturnAllocsFromLoops = true;
   manager.addPass(bufferization::createOneShotBufferizePass(bufferize));
   addCleanUp(manager);
+  manager.addNestedPass<func::FuncOp>(createHostResultsPass());
+  if (options.profile)
+    manager.addPass(createProfilePointsPass());
   ExpandGroupedPassOptions grouped;
   grouped.vectorBits = options.vectorBits;
   manager.addPass(createExpandGroupedPass(grouped));
-  manager.addNestedPass<func::FuncOp>(createHostResultsPass());
   manager.addNestedPass<func::FuncOp>(createHostDeallocPass());
 
   // Loops.

@@ -80,7 +80,6 @@ struct Run {
     env.clock = [](const moe_run_env *) { return now(); };
     if (session.profiling) {
       entries.resize(session.entry->num_ops);
-      starts.resize(session.entry->num_ops);
       env.profile = profile;
     }
   }
@@ -125,16 +124,22 @@ struct Run {
       options.log(options.log_user, level, message);
   }
 
-  static void profile(const moe_run_env *env, int32_t op, int32_t end) {
+  static void profile(const moe_run_env *env, int32_t op, int32_t event,
+                      int64_t flops, int64_t bytes) {
+    int64_t time = now();
     Run &run = of(env);
     if (op < 0 || size_t(op) >= run.entries.size())
       return;
-    if (!end) {
-      run.starts[op] = now();
-      return;
-    }
-    run.entries[op].calls += 1;
-    run.entries[op].nanoseconds += now() - run.starts[op];
+    moe_profile_entry &entry = run.entries[op];
+    entry.flops += flops;
+    entry.bytes += bytes;
+    if (event == MOE_PROFILE_PAUSE || event == MOE_PROFILE_END)
+      entry.nanoseconds += time - run.start;
+    if (event == MOE_PROFILE_END)
+      entry.calls += 1;
+    // Last, so that what this function does is in no operation's time.
+    if (event == MOE_PROFILE_BEGIN)
+      run.start = now();
   }
 
   Status execute(std::vector<moe_buffer> &inputs,
@@ -149,7 +154,8 @@ struct Run {
   /// Of a fixed size: recording a failure must not need memory.
   char message[1024] = {};
   std::vector<moe_profile_entry> entries;
-  std::vector<int64_t> starts;
+  /// When the operation that runs now began.
+  int64_t start = 0;
 };
 
 Status Run::execute(std::vector<moe_buffer> &inputs,
@@ -162,17 +168,19 @@ Status Run::execute(std::vector<moe_buffer> &inputs,
       active.emplace(*session.pool);
     code = session.entry->run(&env, inputs.data(), outputs.data());
   }
+  if (failure != MOE_OK)
+    return {failure, *message ? message : "the model failed without a message"};
+  if (code != MOE_OK)
+    return {code, "the model failed without a message"};
   if (session.profiling) {
     std::lock_guard<std::mutex> lock(session.profileMutex);
     for (size_t i = 0; i < entries.size(); ++i) {
       session.profileEntries[i].calls += entries[i].calls;
       session.profileEntries[i].nanoseconds += entries[i].nanoseconds;
+      session.profileEntries[i].flops += entries[i].flops;
+      session.profileEntries[i].bytes += entries[i].bytes;
     }
   }
-  if (failure != MOE_OK)
-    return {failure, *message ? message : "the model failed without a message"};
-  if (code != MOE_OK)
-    return {code, "the model failed without a message"};
   return {};
 }
 
@@ -247,7 +255,8 @@ Status Session::create(std::shared_ptr<const Program> program,
   session->profiling = options.profile != 0;
   if (session->profiling && session->entry->num_ops == 0)
     return unsupported("the model was compiled without profile points, there "
-                       "is nothing to measure inside of a run");
+                       "is nothing to measure inside of a run; compile it "
+                       "with moe-compile --profile");
   session->options = options;
   session->options.function = session->entry->name;
   session->profileEntries.resize(session->entry->num_ops);

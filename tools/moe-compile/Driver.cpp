@@ -28,6 +28,7 @@
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Support/Timing.h"
 #include "passes/Lower/Host/LayoutWeights.h"
+#include "passes/Lower/Host/Passes.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
@@ -185,7 +186,11 @@ int Compilation::lower() {
   if (hasModelOps(*module) &&
       !runPasses(
           "onnx-to-linalg",
-          [](PassManager &manager) { manager.addPass(createONNXToLinalg()); },
+          [&](PassManager &manager) {
+            if (options.profile)
+              manager.addPass(createProfileNodesPass());
+            manager.addPass(createONNXToLinalg());
+          },
           /*reproducer=*/false))
     return userError;
   report.countFallbacks(*module);
@@ -203,6 +208,7 @@ int Compilation::lower() {
   for (auto [lowered, cpu] : llvm::zip_equal(modules, cpus)) {
     HostPipelineOptions pipeline;
     pipeline.vectorBits = cpu.vectorBits;
+    pipeline.profile = options.profile;
     ok = ok && runPasses(
                    lowered, "host loops",
                    [&](PassManager &manager) {

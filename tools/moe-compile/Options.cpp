@@ -43,6 +43,9 @@ CODE
   -O0 -O1 -O2 -O3       effort of LLVM (default: -O2); with -O0 plain nodes also
                         stay as they are, nothing is recognised in them
   --dim NAME=N          compile for one value of a symbolic extent; repeatable
+  --profile             code that can tell how long each operation takes
+                        (moe-run --profile); without it there is nothing of
+                        that in the code
 PHASES
   import, raise, optimise, schedule, lower, target
   --compile-to=PHASE    stop after PHASE and print the IR
@@ -103,6 +106,8 @@ struct CommandLine {
   cl::opt<std::string> report{"report", cl::desc("Report file"), cl::init(""),
                               cl::cat(category)};
   cl::opt<bool> listOps{"list-ops", cl::desc("List operators"),
+                        cl::cat(category)};
+  cl::opt<bool> profile{"profile", cl::desc("Code that can be profiled"),
                         cl::cat(category)};
   cl::opt<bool> verbose{"v", cl::desc("Tell what happens"), cl::cat(category)};
 
@@ -191,6 +196,7 @@ std::string convert(const CommandLine &line, Options &options) {
   options.dumpFolder = line.dump;
   options.report = line.report;
   options.listOps = line.listOps;
+  options.profile = line.profile;
   options.verbose = line.verbose || isatty(STDERR_FILENO);
   if (line.optLevel < '0' || line.optLevel > '3')
     return std::string("-O") + char(line.optLevel) + ": expected -O0 to -O3";

@@ -32,6 +32,8 @@ struct Options {
   std::string weightsFile;
   std::string report;
   bool listOps = false;
+  /// Compile points into the code at which a profile is measured.
+  bool profile = false;
   bool verbose = false;
   bool timing = false;
 };

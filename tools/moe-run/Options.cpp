@@ -226,7 +226,9 @@ results
 
 measuring
   --bench N           run N times after a warm-up, tell median and minimum
-  --profile           time per operation, if the model was compiled for it
+  --profile           time, FLOPs and bytes of each operation, of the only run
+                      or with --bench of all (medians). A library must have
+                      been compiled with moe-compile --profile.
   --threads N         threads to use; 0, the default: one per CPU. Results do
                       not depend on it.
   --json              print one JSON object to the standard output in place of

@@ -4,6 +4,7 @@
 
 #include "tools/moe-run/Compare.h"
 #include "tools/moe-run/Options.h"
+#include "tools/moe-run/Profile.h"
 #include "tools/moe-run/Tensor.h"
 
 #include <optional>
@@ -24,8 +25,8 @@ struct Report {
   std::vector<std::optional<Comparison>> comparisons;
   /// Times of the measured runs in milliseconds; empty without --bench.
   std::vector<double> times;
-  /// One entry per operation; empty without --profile.
-  std::vector<moe_profile_entry> profile;
+  /// Of the measured runs, or of the only one; empty without --profile.
+  Profile profile;
 
   bool matches() const;
 };
@@ -34,11 +35,6 @@ struct Report {
 std::string toText(const Report &report);
 /// One JSON object on one line.
 std::string toJson(const Report &report);
-
-/// `text` as a JSON string, with the quotes. Bytes that are no UTF-8 pass.
-std::string jsonString(const std::string &text);
-
-double median(std::vector<double> values);
 
 } // namespace moe::run
 

@@ -47,11 +47,9 @@ Status Runner::start(const Options &options) {
   return status;
 }
 
-std::vector<moe_profile_entry> Runner::profile() const {
-  std::vector<moe_profile_entry> entries(function().num_ops);
-  if (!toStatus(moe_session_profile(session.get(), entries.data())).ok())
-    entries.clear();
-  return entries;
+Status Runner::profile(std::vector<moe_profile_entry> &entries) const {
+  entries.resize(function().num_ops);
+  return toStatus(moe_session_profile(session.get(), entries.data()));
 }
 
 Status Runner::run(std::vector<Tensor> &inputs,

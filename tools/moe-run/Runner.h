@@ -35,7 +35,8 @@ public:
   int32_t threads() const { return moe_session_num_threads(session.get()); }
   /// The CPU that the code was compiled for.
   const char *cpu() const { return moe_program_model(program.get())->cpu; }
-  std::vector<moe_profile_entry> profile() const;
+  /// What the session has measured so far, by operation.
+  runtime::Status profile(std::vector<moe_profile_entry> &entries) const;
 
   /// One run. `milliseconds`, if not null, gets the time of the call alone.
   runtime::Status run(std::vector<Tensor> &inputs,

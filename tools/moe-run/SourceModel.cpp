@@ -170,6 +170,8 @@ Status compileAndUse(const Options &options, double &seconds,
   arguments.insert(arguments.end(), {"-o", library});
   if (!options.cpu.empty())
     arguments.push_back("--mcpu=" + options.cpu);
+  if (options.profile)
+    arguments.push_back("--profile");
   // With --random these are the extents of one run, not of the compilation.
   if (!options.seed)
     for (const auto &[name, extent] : options.dims)

@@ -58,6 +58,25 @@ Status loadModel(const Options &options, Runner &runner, Report &report) {
   return load(options.model);
 }
 
+/// One run, with its profile if there is one.
+Status measureOnce(const Options &options, Runner &runner,
+                   std::vector<Tensor> &inputs,
+                   std::vector<OutputTensor> &outputs, double &milliseconds,
+                   Report &report) {
+  std::vector<moe_profile_entry> before, after;
+  if (options.profile)
+    if (Status s = runner.profile(before); !s.ok())
+      return s;
+  if (Status s = runner.run(inputs, outputs, &milliseconds); !s.ok())
+    return s;
+  if (!options.profile)
+    return {};
+  if (Status s = runner.profile(after); !s.ok())
+    return s;
+  report.profile.add(runner.function(), milliseconds, before, after);
+  return {};
+}
+
 Status measure(const Options &options, Runner &runner,
                std::vector<Tensor> &inputs, Report &report) {
   std::vector<OutputTensor> outputs;
@@ -71,7 +90,9 @@ Status measure(const Options &options, Runner &runner,
   for (int32_t i = 0; i < options.benchRuns; ++i) {
     // Free the last outputs first: their memory serves the next run.
     outputs.clear();
-    if (Status s = runner.run(inputs, outputs, &milliseconds); !s.ok())
+    if (Status s =
+            measureOnce(options, runner, inputs, outputs, milliseconds, report);
+        !s.ok())
       return s;
     report.times.push_back(milliseconds);
   }
@@ -97,7 +118,10 @@ Status runTool(const Options &options, bool &matches) {
   if (Status s = gatherInputs(function, options, inputs); !s.ok())
     return s;
   std::vector<OutputTensor> outputs;
-  if (Status s = runner.run(inputs, outputs); !s.ok())
+  double milliseconds = 0;
+  if (Status s =
+          measureOnce(options, runner, inputs, outputs, milliseconds, report);
+      !s.ok())
     return s;
   for (size_t i = 0; i < outputs.size(); ++i)
     report.outputs.emplace_back(outputs[i]->dl_tensor,
@@ -111,12 +135,11 @@ Status runTool(const Options &options, bool &matches) {
                                   report.comparisons);
         !s.ok())
       return s;
-  if (options.benchRuns > 0)
+  if (options.benchRuns > 0) {
+    report.profile = {}; // the first run was a warm-up
     if (Status s = measure(options, runner, inputs, report); !s.ok())
       return s;
-  if (options.profile)
-    report.profile = runner.profile();
-
+  }
   matches = report.matches();
   std::string text = options.json ? toJson(report) + "\n" : toText(report);
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() ||

@@ -287,6 +287,43 @@ struct DeallocLowering : ConvertOpToLLVMPattern<memref::DeallocOp> {
   }
 };
 
+struct ProfilingLowering : ConvertOpToLLVMPattern<rt::ProfilingOp> {
+  using ConvertOpToLLVMPattern::ConvertOpToLLVMPattern;
+
+  LogicalResult
+  matchAndRewrite(rt::ProfilingOp op, OpAdaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    Location loc = op.getLoc();
+    Value callee =
+        loadEnvField(rewriter, loc, getEnv(rewriter, loc), EnvField::Profile);
+    Value null = LLVM::ZeroOp::create(rewriter, loc, callee.getType());
+    rewriter.replaceOpWithNewOp<LLVM::ICmpOp>(op, LLVM::ICmpPredicate::ne,
+                                              callee, null);
+    return success();
+  }
+};
+
+struct ProfileLowering : ConvertOpToLLVMPattern<rt::ProfileOp> {
+  using ConvertOpToLLVMPattern::ConvertOpToLLVMPattern;
+
+  LogicalResult
+  matchAndRewrite(rt::ProfileOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    Location loc = op.getLoc();
+    auto constant = [&](int64_t value) -> Value {
+      return LLVM::ConstantOp::create(rewriter, loc, rewriter.getI32Type(),
+                                      rewriter.getI32IntegerAttr(value));
+    };
+    callEnv(rewriter, loc, getEnv(rewriter, loc), EnvField::Profile,
+            LLVM::LLVMVoidType::get(getContext()),
+            {constant(op.getNumber()),
+             constant(static_cast<int64_t>(op.getEvent())), adaptor.getFlops(),
+             adaptor.getBytes()});
+    rewriter.eraseOp(op);
+    return success();
+  }
+};
+
 struct HostToLLVMPass : moe::impl::HostToLLVMPassBase<HostToLLVMPass> {
   using HostToLLVMPassBase::HostToLLVMPassBase;
 
@@ -312,7 +349,8 @@ struct HostToLLVMPass : moe::impl::HostToLLVMPassBase<HostToLLVMPass> {
     index::populateIndexToLLVMConversionPatterns(converter, patterns);
     ub::populateUBToLLVMConversionPatterns(converter, patterns);
     populateVectorToLLVMConversionPatterns(converter, patterns);
-    patterns.add<StatusLowering, WeightLowering, DeallocLowering>(converter);
+    patterns.add<StatusLowering, WeightLowering, DeallocLowering,
+                 ProfilingLowering, ProfileLowering>(converter);
     patterns.add<CheckLowering, AllocLowering>(converter, messages);
 
     LLVMConversionTarget target(*context);

@@ -139,6 +139,55 @@ def HostDeallocPass : Pass<"moe-host-dealloc", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::memref::MemRefDialect"];
 }
 
+def ProfileNodesPass : Pass<"moe-profile-nodes", "::mlir::ModuleOp"> {
+  let summary = "Write the operators of nodes into their locations";
+  let description = [{
+    Lowered code keeps the locations of the nodes that it comes from. So that a
+    profile can tell what a node was, the place of each operation of onnx,
+    onnx_ms and moe gets the operator's name as the metadata of a fused location:
+
+    ```mlir
+    loc("/fc1/MatMul"("model.onnx":3:1))
+    // becomes
+    loc("/fc1/MatMul"(fused<"MatMul">["model.onnx":3:1]))
+    ```
+  }];
+}
+
+def ProfilePointsPass : Pass<"moe-profile-points", "::mlir::ModuleOp"> {
+  let summary = "Tell a profile when operations begin and end";
+  let description = [{
+    Linalg operations, products, copies and loops on buffers that follow one
+    another and belong to one node are an operation of the profile, named by all
+    nodes whose computation is in them. What runs for `moe.experts` is divided by
+    part. Loops and branches that hold other nodes are entered. At the end of an
+    operation its floating-point operations and the bytes that it reads and
+    writes are computed from extents; rows of experts are those that there are.
+
+    ```mlir
+    func.func @f(%x: memref<?xf32>) {
+      linalg.generic ...
+      return
+    }
+    // becomes
+    module attributes {rt.profile_ops = [{kind = "Relu", name = "/act/Relu"} ]} {
+      func.func @f(%x: memref<?xf32>) {
+        %on = rt.profiling
+        scf.if %on { rt.profile begin 0 flops %c0 bytes %c0 }
+        linalg.generic ...
+        scf.if %on { rt.profile end 0 flops %flops bytes %bytes }
+        return
+      }
+    }
+    ```
+  }];
+  let statistics = [Statistic<"numOperations", "operations",
+                              "Operations of the profile">];
+  let dependentDialects = [
+    "::moe::rt::RtDialect", "::mlir::scf::SCFDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::arith::ArithDialect"];
+}
+
 def ExpandGroupedPass : Pass<"moe-expand-grouped", "::mlir::ModuleOp"> {
   let summary = "Expand products of experts into loops over kernels";
   let description = [{

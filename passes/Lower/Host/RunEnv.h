@@ -18,6 +18,7 @@ enum class EnvField : int32_t {
   Alloc = 5,
   Free = 6,
   Fail = 7,
+  Profile = 10,
 };
 
 /// Loads a pointer from the environment `env`.

@@ -146,7 +146,17 @@ TEST_F(RunTool, Bench) {
   ended = run({TEST_MODEL, "--random", "1", "--dim", "batch=100", "--bench",
                "7", "--profile"});
   EXPECT_TRUE(contains(ended.out, "ms median"));
-  EXPECT_TRUE(contains(ended.out, "test.Map map"));
+  for (const char *part : {"GFLOP/s", "  test.Map ", "  map\n", "  keep\n",
+                           "(outside of all operations)"})
+    EXPECT_TRUE(contains(ended.out, part)) << ended.out;
+  ended = run({TEST_MODEL, "--random", "1", "--dim", "batch=100", "--bench",
+               "7", "--profile", "--json"});
+  // Of one run: 100 rows of 50 rounds with 4 times 11 operations.
+  EXPECT_TRUE(contains(ended.out, "\"name\":\"map\",\"kind\":\"test.Map\","
+                                  "\"calls\":1,\"ms\":"))
+      << ended.out;
+  EXPECT_TRUE(contains(ended.out, "\"flops\":220000,\"bytes\":440000}"));
+  EXPECT_TRUE(contains(ended.out, "\"profile_other\":{\"ms\":"));
 }
 
 TEST_F(RunTool, MistakesOfTheUser) {

@@ -217,7 +217,10 @@ TEST(Session, Profile) {
   for (const moe_profile_entry &entry : entries) {
     EXPECT_EQ(entry.calls, 3);
     EXPECT_GT(entry.nanoseconds, 0);
+    EXPECT_EQ(entry.bytes, 2 * entry.flops);
   }
+  EXPECT_EQ(entries[0].flops, 3 * 500 * 50 * 4 * (2 * 4 + 3));
+  EXPECT_EQ(entries[1].flops, 3 * 7);
   SessionPtr without = makeSession(program.get(), 1);
   EXPECT_NE(Result(moe_session_profile(without.get(), entries)).code, MOE_OK);
 }

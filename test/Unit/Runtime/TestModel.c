@@ -67,9 +67,10 @@ static void *allocate(const moe_run_env *env, int64_t bytes) {
   return memory;
 }
 
-static void profile(const moe_run_env *env, int32_t op, int32_t end) {
+static void profile(const moe_run_env *env, int32_t op,
+                    moe_profile_event event, int64_t flops) {
   if (env->profile)
-    env->profile(env, op, end);
+    env->profile(env, op, event, flops, 2 * flops);
 }
 
 static int32_t runMain(const moe_run_env *env, const moe_buffer *inputs,
@@ -88,20 +89,22 @@ static int32_t runMain(const moe_run_env *env, const moe_buffer *inputs,
   env->log(env, 3, "running");
   const int64_t rowBytes = WIDTH * sizeof(float);
 
-  profile(env, 0, 0);
+  profile(env, 0, MOE_PROFILE_BEGIN, 0);
   struct Rows rows = {x, env->weights[0], allocate(env, batch * rowBytes)};
   if (!rows.y)
     return MOE_OUT_OF_MEMORY;
   env->parallel_for(env, batch, mapRows, &rows);
-  profile(env, 0, 1);
+  profile(env, 0, MOE_PROFILE_END, batch * ROUNDS * WIDTH * (2 * WIDTH + 3));
 
-  profile(env, 1, 0);
+  profile(env, 1, MOE_PROFILE_BEGIN, 0);
   /* Memory that is freed, and memory that is left to the runtime. */
   int64_t *positions = allocate(env, batch * (int64_t)sizeof(int64_t));
   void *left = allocate(env, 1000);
   if (!positions || !left)
     return MOE_OUT_OF_MEMORY;
   int64_t kept = 0;
+  profile(env, 1, MOE_PROFILE_PAUSE, 0);
+  profile(env, 1, MOE_PROFILE_BEGIN, 0);
   for (int64_t row = 0; row < batch; ++row)
     if (mask[row])
       positions[kept++] = row;
@@ -113,7 +116,8 @@ static int32_t runMain(const moe_run_env *env, const moe_buffer *inputs,
     memcpy(keptRows + i * WIDTH, x + positions[i] * WIDTH, rowBytes);
   memcpy(chosen, x + index * WIDTH, rowBytes);
   env->free(env, positions);
-  profile(env, 1, 1);
+  profile(env, 1, MOE_PROFILE_WORK, 7);
+  profile(env, 1, MOE_PROFILE_END, 0);
 
   outputs[0].data = rows.y;
   outputs[0].dims[0] = batch;

@@ -1,0 +1,1 @@
+module attributes {rt.profile_ops = [{name = "a"}]} {}
