@@ -159,6 +159,10 @@ def integration_scripts(options):
           os.path.join(SMALL, "mixtral") + "=1,5,24",
           os.path.join(SMALL, "expert_loop") + "=0,3,64,1000",
           os.path.join(SMALL, "encoder") + "=7"]),
+        ("memory of runs",
+         ["memory.py", *(os.path.join(SMALL, name) for name in
+                         ("mixtral", "mixtral:batch=8,seq=500", "encoder",
+                          "convolutions", "expert_loop"))]),
         ("schemas of com.microsoft", ["contrib_schemas.py"]),
         ("list of operators",
          ["../../docs/generate_supported_ops.py", "--check"]),
@@ -178,6 +182,12 @@ def integration_scripts(options):
         scripts += [
             ("corpus", ["run_corpus.py", "corpus.toml", CORPUS, *jobs]),
             ("experts in the corpus", ["raise_corpus.py", CORPUS]),
+            ("memory of runs of the corpus",
+             ["memory.py", *(os.path.join(CORPUS, name) for name in
+                             ("gpt2_tiny__dyn__native",
+                              "mixtral_tiny__dyn__batched_mm",
+                              "unet_own__dyn__native",
+                              "vit_timm__dyn__native"))]),
             ("corpus there and back", ["roundtrip.py", moe_opt, CORPUS]),
         ]
     else:

@@ -198,6 +198,8 @@ typedef struct moe_memory_usage {
   uint64_t in_use; /* by runs that go on and by outputs not yet deleted */
   uint64_t cached; /* kept for the next run */
   uint64_t peak;   /* highest `in_use` so far */
+  uint64_t arena;  /* addresses that the blocks of all runs so far lay in: what
+                      is in use and cached never takes more */
 } moe_memory_usage;
 
 void moe_session_memory(const moe_session *session, moe_memory_usage *usage);

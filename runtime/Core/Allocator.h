@@ -4,13 +4,16 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <memory_resource>
 #include <mutex>
+#include <set>
 #include <unordered_map>
 #include <vector>
 
 namespace moe::runtime {
 
-/// Every block is aligned to this many bytes at least.
+/// Every block is aligned to this many bytes at least, and a multiple of it.
 constexpr size_t kBlockAlignment = 64;
 
 /// Memory from the allocator. `size` is the block's own, at least what was
@@ -27,15 +30,16 @@ struct MemoryUsage {
   size_t inUse = 0;
   size_t cached = 0;
   size_t peak = 0;
+  size_t arena = 0;
 };
 
-/// Keeps freed blocks for the next request of their size class. Thread-safe.
-class CachingAllocator {
+/// Blocks from an arena that grows when nothing that is free fits. Thread-safe.
+class ArenaAllocator {
 public:
-  CachingAllocator() = default;
-  ~CachingAllocator() { trim(); }
-  CachingAllocator(const CachingAllocator &) = delete;
-  CachingAllocator &operator=(const CachingAllocator &) = delete;
+  ArenaAllocator() = default;
+  ~ArenaAllocator();
+  ArenaAllocator(const ArenaAllocator &) = delete;
+  ArenaAllocator &operator=(const ArenaAllocator &) = delete;
 
   /// Memory with room for `bytes` at a multiple of `alignment` (a power of two
   /// up to 2 MiB); an empty block if there is none or the request makes no
@@ -43,28 +47,47 @@ public:
   Block allocate(int64_t bytes, int64_t alignment);
   void release(Block block);
 
-  /// Gives what is cached back to the system.
+  /// Gives what is free back to the system.
   void trim();
   MemoryUsage usage() const;
 
-  /// What a request for `bytes` (at most 2^62) takes: the next of eight sizes
-  /// per doubling, a multiple of 64.
-  static size_t classSize(size_t bytes);
-
 private:
-  void trimLocked();
+  /// A range of addresses. What is below `end` has been used, what is below
+  /// `usable` may be touched.
+  struct Region {
+    uintptr_t begin, end, usable, limit;
+  };
+  struct FreeRange {
+    size_t size;
+    /// Whether there may be pages behind it.
+    bool resident;
+  };
+  using FreeMap = std::pmr::map<uintptr_t, FreeRange>;
+
+  void *takeFree(size_t size, size_t alignment);
+  void *extend(size_t size, size_t alignment);
+  bool reserve(size_t size);
+  void addFree(uintptr_t begin, size_t size, bool resident);
+  void removeFree(FreeMap::iterator range);
+  Region &regionOf(uintptr_t address);
+  void purge();
 
   mutable std::mutex mutex;
-  std::unordered_map<size_t, std::vector<void *>> cache;
+  /// Keeps the nodes of the containers below: in steady state nothing is asked
+  /// of the system, neither for blocks nor for them.
+  std::pmr::unsynchronized_pool_resource nodes;
+  std::vector<Region> regions;
+  FreeMap free{&nodes};
+  /// Sizes and addresses of `free`.
+  std::pmr::set<std::pair<size_t, uintptr_t>> bySize{&nodes};
   MemoryUsage memory;
 };
 
-/// The blocks of one run. Used by one thread.
+/// The blocks of one run. Used by one thread at a time.
 class RunMemory {
 public:
-  explicit RunMemory(CachingAllocator &allocator) : allocator(allocator) {}
-  /// Takes back what the model did not free.
-  ~RunMemory();
+  explicit RunMemory(ArenaAllocator &allocator) : allocator(allocator) {}
+  ~RunMemory() { releaseAll(); }
   RunMemory(const RunMemory &) = delete;
   RunMemory &operator=(const RunMemory &) = delete;
 
@@ -72,6 +95,8 @@ public:
   void *allocate(int64_t bytes, int64_t alignment);
   /// False if `pointer` is not a block of this run; null is fine.
   bool free(void *pointer);
+  /// Takes back what the model did not free. Another run may begin.
+  void releaseAll();
 
   /// The block at `pointer`, or an empty one.
   Block find(void *pointer) const;
@@ -79,8 +104,9 @@ public:
   Block take(void *pointer);
 
 private:
-  CachingAllocator &allocator;
-  std::unordered_map<void *, size_t> blocks;
+  ArenaAllocator &allocator;
+  std::pmr::unsynchronized_pool_resource nodes;
+  std::pmr::unordered_map<void *, size_t> blocks{&nodes};
 };
 
 } // namespace moe::runtime

@@ -188,7 +188,7 @@ void moe_session_memory(const moe_session *session, moe_memory_usage *usage) {
   if (!session || !usage)
     return;
   MemoryUsage memory = session->session->allocator().usage();
-  *usage = {memory.inUse, memory.cached, memory.peak};
+  *usage = {memory.inUse, memory.cached, memory.peak, memory.arena};
 }
 
 void moe_session_trim(moe_session *session) {

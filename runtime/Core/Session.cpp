@@ -1,9 +1,10 @@
 //===- Session.cpp - running a model --------------------------------------===//
 //
-// Each run has an environment of its own on the stack of its caller: the
-// blocks it holds, its failure, its measurements. So runs share nothing but the
-// allocator (locked) and the threads (the first run has them), and a model
-// needs no state.
+// Each run has an environment of its own: the blocks it holds, its failure, its
+// measurements. So runs share nothing but the allocator (locked) and the
+// threads (the first run has them), and a model needs no state. Environments
+// serve again, as do outputs that the caller has given back: once a session has
+// done a run, another one of the same extents asks nothing of the system.
 //
 //===----------------------------------------------------------------------===//
 
@@ -13,9 +14,9 @@
 #include "runtime/Core/Signature.h"
 #include "runtime/Host/FloatMode.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstring>
-#include <new>
 #include <optional>
 
 namespace moe::runtime {
@@ -27,28 +28,6 @@ int64_t now() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-/// What stands behind the tensor of an output. A model may return one block as
-/// several outputs; the last of their tensors gives it back.
-struct OutputBlock {
-  std::shared_ptr<CachingAllocator> allocator;
-  Block block;
-
-  OutputBlock(std::shared_ptr<CachingAllocator> allocator, Block block)
-      : allocator(std::move(allocator)), block(block) {}
-  ~OutputBlock() { allocator->release(block); }
-};
-
-struct Output {
-  DLManagedTensor managed = {};
-  std::vector<int64_t> dims;
-  std::shared_ptr<OutputBlock> memory;
-};
-
-void deleteOutput(DLManagedTensor *tensor) {
-  if (tensor)
-    delete static_cast<Output *>(tensor->manager_ctx);
 }
 
 /// A loop body that sets the float mode of a thread that is not ours.
@@ -65,9 +44,10 @@ struct ForeignLoop {
 
 } // namespace
 
-/// The state of one run; what moe_run_env::host points to.
+/// The state of one run after another; what moe_run_env::host points to.
 struct Run {
-  explicit Run(Session &session) : session(session), memory(*session.memory) {
+  explicit Run(Session &session)
+      : session(session), memory(session.outputs->allocator) {
     env.abi_version = MOE_ABI_VERSION;
     env.struct_size = sizeof(env);
     env.weights = session.program->weights();
@@ -134,39 +114,50 @@ struct Run {
     entry.flops += flops;
     entry.bytes += bytes;
     if (event == MOE_PROFILE_PAUSE || event == MOE_PROFILE_END)
-      entry.nanoseconds += time - run.start;
+      entry.nanoseconds += time - run.operationBegan;
     if (event == MOE_PROFILE_END)
       entry.calls += 1;
     // Last, so that what this function does is in no operation's time.
     if (event == MOE_PROFILE_BEGIN)
-      run.start = now();
+      run.operationBegan = now();
   }
 
-  Status execute(std::vector<moe_buffer> &inputs,
-                 std::vector<moe_buffer> &outputs);
-  Status collect(const std::vector<moe_buffer> &buffers, SymbolTable &symbols,
-                 std::vector<std::unique_ptr<Output>> &outputs);
+  /// One run from the beginning, as if there had been none.
+  Status start(int32_t numInputs, const char *const *names,
+               DLManagedTensor *const *tensors, DLManagedTensor **results);
+  Status execute();
+  Status collect();
+
+  /// Gives an output back that the caller does not get.
+  struct Recycle {
+    void operator()(Output *output) const { OutputPool::recycle(output); }
+  };
 
   Session &session;
   RunMemory memory;
+  SymbolTable symbols;
+  InputBuffers inputs;
+  /// Extents of all outputs, one behind the other.
+  std::vector<int64_t> dims;
+  std::vector<moe_buffer> buffers;
+  std::vector<std::unique_ptr<Output, Recycle>> outputs;
   moe_run_env env = {};
   int32_t failure = MOE_OK;
   /// Of a fixed size: recording a failure must not need memory.
   char message[1024] = {};
   std::vector<moe_profile_entry> entries;
   /// When the operation that runs now began.
-  int64_t start = 0;
+  int64_t operationBegan = 0;
 };
 
-Status Run::execute(std::vector<moe_buffer> &inputs,
-                    std::vector<moe_buffer> &outputs) {
+Status Run::execute() {
   int32_t code;
   {
     FloatModeScope mode;
     std::optional<ThreadPool::ActiveScope> active;
     if (session.pool)
       active.emplace(*session.pool);
-    code = session.entry->run(&env, inputs.data(), outputs.data());
+    code = session.entry->run(&env, inputs.data(), buffers.data());
   }
   if (failure != MOE_OK)
     return {failure, *message ? message : "the model failed without a message"};
@@ -186,53 +177,77 @@ Status Run::execute(std::vector<moe_buffer> &inputs,
 
 /// Makes tensors of what the model returned. Nothing of it is trusted that
 /// could lead to a read outside of a block.
-Status Run::collect(const std::vector<moe_buffer> &buffers,
-                    SymbolTable &symbols,
-                    std::vector<std::unique_ptr<Output>> &outputs) {
+Status Run::collect() {
   const moe_function &function = *session.entry;
-  std::unordered_map<void *, std::shared_ptr<OutputBlock>> shared;
   for (int32_t i = 0; i < function.num_outputs; ++i) {
     const moe_value &value = function.outputs[i];
     const moe_buffer &buffer = buffers[i];
+    auto which = [&] { return "output " + quote(value.name); };
     if (Status s = checkOutputDims(function, i, buffer.dims, symbols); !s.ok())
       return s;
-    std::string which = "output " + quote(value.name);
     std::optional<int64_t> bytes =
         byteSize(value.dtype, buffer.dims, value.rank);
     if (!bytes)
-      return internalError("the model returned " + which +
+      return internalError("the model returned " + which() +
                            " with more bytes than 64 bits can count");
 
-    std::shared_ptr<OutputBlock> &block = shared[buffer.data];
-    if (!block && buffer.data) {
-      Block found = memory.find(buffer.data);
-      if (!found)
-        return internalError("the model returned " + which +
-                             " in memory that is not of this run");
-      // From here on `block` gives the memory back, also on failure.
-      block = std::make_shared<OutputBlock>(session.memory, Block{});
-      block->block = memory.take(buffer.data);
-    }
-    if (size_t(*bytes) > (block ? block->block.size : 0))
-      return internalError("the model returned " + which + " of " +
+    Output *sharing = nullptr;
+    for (const auto &other : outputs)
+      if (buffer.data && other->managed.dl_tensor.data == buffer.data)
+        sharing = other.get();
+    Block block = sharing ? sharing->memory->block : memory.find(buffer.data);
+    if (buffer.data && !block)
+      return internalError("the model returned " + which() +
+                           " in memory that is not of this run");
+    if (size_t(*bytes) > block.size)
+      return internalError("the model returned " + which() + " of " +
                            std::to_string(*bytes) +
                            " bytes in a smaller block of memory");
-
-    auto output = std::make_unique<Output>();
-    output->dims.assign(buffer.dims, buffer.dims + value.rank);
-    output->memory = block;
-    DLTensor &tensor = output->managed.dl_tensor;
-    tensor.data = buffer.data;
-    tensor.device = {kDLCPU, 0};
-    tensor.ndim = value.rank;
-    tensor.dtype = moe_dtype_to_dlpack(value.dtype);
-    tensor.shape = output->dims.data();
-    output->managed.manager_ctx = output.get();
-    output->managed.deleter = deleteOutput;
-    outputs.push_back(std::move(output));
+    outputs.emplace_back(session.outputs->make(value, buffer.data, buffer.dims,
+                                               memory, sharing));
   }
   return {};
 }
+
+Status Run::start(int32_t numInputs, const char *const *names,
+                  DLManagedTensor *const *tensors, DLManagedTensor **results) {
+  const moe_function &function = *session.entry;
+  failure = MOE_OK;
+  message[0] = 0;
+  std::fill(entries.begin(), entries.end(), moe_profile_entry());
+  symbols.clear();
+  if (Status s =
+          bindInputs(function, numInputs, names, tensors, symbols, inputs);
+      !s.ok())
+    return s;
+
+  // Extents that the model forgets to set stay -1 and are found. One more than
+  // the rank, so that a scalar has a valid pointer as well.
+  size_t count = 0;
+  for (int32_t i = 0; i < function.num_outputs; ++i)
+    count += size_t(function.outputs[i].rank) + 1;
+  dims.assign(count, -1);
+  buffers.clear();
+  outputs.reserve(size_t(function.num_outputs));
+  int64_t *next = dims.data();
+  for (int32_t i = 0; i < function.num_outputs; ++i) {
+    buffers.push_back({nullptr, next});
+    next += function.outputs[i].rank + 1;
+  }
+
+  Status status = execute();
+  if (status.ok())
+    status = collect();
+  if (status.ok())
+    for (int32_t i = 0; i < function.num_outputs; ++i)
+      results[i] = &outputs[size_t(i)].release()->managed;
+  outputs.clear();
+  memory.releaseAll();
+  return status;
+}
+
+Session::Session() = default;
+Session::~Session() = default;
 
 Status Session::create(std::shared_ptr<const Program> program,
                        const moe_session_options &options,
@@ -260,7 +275,7 @@ Status Session::create(std::shared_ptr<const Program> program,
   session->options = options;
   session->options.function = session->entry->name;
   session->profileEntries.resize(session->entry->num_ops);
-  session->memory = std::make_shared<CachingAllocator>();
+  session->outputs = std::make_shared<OutputPool>();
   session->program = std::move(program);
   if (!options.parallel_for) {
     int32_t threads = options.num_threads ? options.num_threads : usableCpus();
@@ -272,34 +287,25 @@ Status Session::create(std::shared_ptr<const Program> program,
 }
 
 Status Session::run(int32_t numInputs, const char *const *names,
-                    DLManagedTensor *const *inputs, DLManagedTensor **outputs) {
-  if (entry->num_outputs > 0 && !outputs)
+                    DLManagedTensor *const *inputs, DLManagedTensor **results) {
+  if (entry->num_outputs > 0 && !results)
     return invalidArgument("no room for the outputs is given");
-  SymbolTable symbols;
-  std::vector<moe_buffer> inputBuffers;
-  if (Status s =
-          bindInputs(*entry, numInputs, names, inputs, symbols, inputBuffers);
-      !s.ok())
-    return s;
-
-  // Extents that the model forgets to set stay -1 and are found.
-  std::vector<std::vector<int64_t>> dims(entry->num_outputs);
-  std::vector<moe_buffer> outputBuffers(entry->num_outputs);
-  for (int32_t i = 0; i < entry->num_outputs; ++i) {
-    // One more, so that a scalar has a valid pointer as well.
-    dims[i].assign(entry->outputs[i].rank + 1, -1);
-    outputBuffers[i] = {nullptr, dims[i].data()};
+  std::unique_ptr<Run> run;
+  {
+    std::lock_guard<std::mutex> lock(runsMutex);
+    if (idleRuns.empty()) {
+      idleRuns.reserve(++runsMade);
+    } else {
+      run = std::move(idleRuns.back());
+      idleRuns.pop_back();
+    }
   }
-
-  Run run(*this);
-  if (Status s = run.execute(inputBuffers, outputBuffers); !s.ok())
-    return s;
-  std::vector<std::unique_ptr<Output>> results;
-  if (Status s = run.collect(outputBuffers, symbols, results); !s.ok())
-    return s;
-  for (int32_t i = 0; i < entry->num_outputs; ++i)
-    outputs[i] = &results[i].release()->managed;
-  return {};
+  if (!run)
+    run = std::make_unique<Run>(*this);
+  Status status = run->start(numInputs, names, inputs, results);
+  std::lock_guard<std::mutex> lock(runsMutex);
+  idleRuns.push_back(std::move(run));
+  return status;
 }
 
 std::vector<moe_profile_entry> Session::profile() const {

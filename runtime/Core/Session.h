@@ -3,7 +3,7 @@
 #define MOE_RUNTIME_CORE_SESSION_H
 
 #include "moe-c/Runtime.h"
-#include "runtime/Core/Allocator.h"
+#include "runtime/Core/Outputs.h"
 #include "runtime/Core/Program.h"
 #include "runtime/Host/ThreadPool.h"
 
@@ -13,9 +13,12 @@
 
 namespace moe::runtime {
 
+struct Run;
+
 /// Threads, memory and measurements for runs of one function.
 class Session {
 public:
+  ~Session();
   static Status create(std::shared_ptr<const Program> program,
                        const moe_session_options &options,
                        std::unique_ptr<Session> &session);
@@ -29,11 +32,11 @@ public:
   /// 0 if the threads are the embedder's.
   int32_t numThreads() const { return pool ? pool->numThreads() : 0; }
   std::vector<moe_profile_entry> profile() const;
-  CachingAllocator &allocator() const { return *memory; }
+  ArenaAllocator &allocator() const { return outputs->allocator; }
 
 private:
   friend struct Run;
-  Session() = default;
+  Session();
 
   std::shared_ptr<const Program> program;
   const moe_function *entry = nullptr;
@@ -41,7 +44,12 @@ private:
   bool profiling = false;
   std::unique_ptr<ThreadPool> pool;
   /// Shared with outputs, which may outlive the session.
-  std::shared_ptr<CachingAllocator> memory;
+  std::shared_ptr<OutputPool> outputs;
+
+  /// States of runs that no run has now; there is room for all that were made.
+  std::mutex runsMutex;
+  std::vector<std::unique_ptr<Run>> idleRuns;
+  size_t runsMade = 0;
 
   mutable std::mutex profileMutex;
   std::vector<moe_profile_entry> profileEntries;

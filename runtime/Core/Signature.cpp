@@ -61,34 +61,34 @@ bool isContiguous(const DLTensor &tensor, int64_t bytes) {
 }
 
 /// Code reads a bool as one bit, so that other bytes would be undefined.
-Status checkBools(const std::string &which, const uint8_t *data, int64_t size) {
+Status checkBools(const char *name, const uint8_t *data, int64_t size) {
   const uint8_t *bad =
       std::find_if(data, data + size, [](uint8_t byte) { return byte > 1; });
   if (bad == data + size)
     return {};
-  return {MOE_OUT_OF_RANGE, which + ": element " + std::to_string(bad - data) +
-                                " is " + std::to_string(*bad) +
-                                ", a bool is 0 or 1"};
+  return {MOE_OUT_OF_RANGE, "input " + quote(name) + ": element " +
+                                std::to_string(bad - data) + " is " +
+                                std::to_string(*bad) + ", a bool is 0 or 1"};
 }
 
 Status checkInput(const moe_value &value, const DLManagedTensor *managed,
                   SymbolTable &symbols, moe_buffer &buffer) {
-  std::string which = "input " + quote(value.name);
+  auto which = [&] { return "input " + quote(value.name); };
   if (!managed)
-    return invalidArgument(which + ": the tensor is null");
+    return invalidArgument(which() + ": the tensor is null");
   const DLTensor &tensor = managed->dl_tensor;
   if (!matches(tensor.dtype, value.dtype))
-    return invalidArgument(which + ": element type " + toString(tensor.dtype) +
-                           " given, " + moe_dtype_name(value.dtype) +
-                           " expected");
+    return invalidArgument(which() + ": element type " +
+                           toString(tensor.dtype) + " given, " +
+                           moe_dtype_name(value.dtype) + " expected");
   if (tensor.device.device_type != kDLCPU)
-    return invalidArgument(which + ": DLPack device " +
+    return invalidArgument(which() + ": DLPack device " +
                            std::to_string(tensor.device.device_type) +
                            " given, the CPU (1) is accepted");
   if (tensor.ndim < 0 || (tensor.ndim > 0 && !tensor.shape))
-    return invalidArgument(which + ": the tensor has no valid shape");
+    return invalidArgument(which() + ": the tensor has no valid shape");
   if (tensor.ndim != value.rank)
-    return invalidArgument(which + ": rank " + std::to_string(tensor.ndim) +
+    return invalidArgument(which() + ": rank " + std::to_string(tensor.ndim) +
                            " given with shape " + describeShape(tensor) +
                            ", rank " + std::to_string(value.rank) +
                            " expected with shape " + describeShape(value));
@@ -96,12 +96,12 @@ Status checkInput(const moe_value &value, const DLManagedTensor *managed,
     int64_t extent = tensor.shape[d];
     const moe_dim &dim = value.dims[d];
     if (extent < 0)
-      return invalidArgument(which + ": " + describeDim(d, dim.symbol) +
+      return invalidArgument(which() + ": " + describeDim(d, dim.symbol) +
                              " is " + std::to_string(extent) +
                              ", 0 or more is accepted");
     if (dim.extent >= 0 && dim.extent != extent)
       return shapeMismatch(
-          which + ": " + describeDim(d, dim.symbol) + " is " +
+          which() + ": " + describeDim(d, dim.symbol) + " is " +
           std::to_string(extent) + ", the model was compiled for " +
           std::to_string(dim.extent) + "; shape " + describeShape(tensor) +
           " given, " + describeShape(value) + " expected");
@@ -112,25 +112,25 @@ Status checkInput(const moe_value &value, const DLManagedTensor *managed,
   std::optional<int64_t> bytes =
       byteSize(value.dtype, tensor.shape, tensor.ndim);
   if (!bytes)
-    return invalidArgument(which + ": shape " + describeShape(tensor) +
+    return invalidArgument(which() + ": shape " + describeShape(tensor) +
                            " has more bytes than 64 bits can count");
   if (!isContiguous(tensor, *bytes))
-    return invalidArgument(which + ": the tensor is strided; a row-major one "
-                                   "without gaps is accepted");
+    return invalidArgument(which() + ": the tensor is strided; a row-major one "
+                                     "without gaps is accepted");
   auto *data = static_cast<char *>(tensor.data);
   if (*bytes > 0) {
     if (!data)
-      return invalidArgument(which + ": the data pointer is null, " +
+      return invalidArgument(which() + ": the data pointer is null, " +
                              std::to_string(*bytes) + " bytes expected");
     data += tensor.byte_offset;
     int32_t width = moe_dtype_size(value.dtype);
     if (reinterpret_cast<uintptr_t>(data) % width != 0)
-      return invalidArgument(which +
+      return invalidArgument(which() +
                              ": the data address is not a multiple of " +
                              std::to_string(width) + ", the element's size");
     if (value.dtype == MOE_DTYPE_BOOL)
       if (Status s =
-              checkBools(which, reinterpret_cast<uint8_t *>(data), *bytes);
+              checkBools(value.name, reinterpret_cast<uint8_t *>(data), *bytes);
           !s.ok())
         return s;
   }
@@ -173,17 +173,20 @@ Status SymbolTable::bind(const char *symbol, int64_t extent, const char *what,
 
 Status bindInputs(const moe_function &function, int32_t numInputs,
                   const char *const *names, DLManagedTensor *const *inputs,
-                  SymbolTable &symbols, std::vector<moe_buffer> &buffers) {
-  std::string accepted = listNames(function.inputs, function.num_inputs);
+                  SymbolTable &symbols, InputBuffers &result) {
+  auto accepted = [&] {
+    return listNames(function.inputs, function.num_inputs);
+  };
   if (numInputs < 0 || (numInputs > 0 && !inputs))
     return invalidArgument("the inputs are null or their number is negative");
   if (!names && numInputs != function.num_inputs)
     return invalidArgument(std::to_string(numInputs) + " inputs given, " +
                            std::to_string(function.num_inputs) +
-                           " expected: " + accepted);
+                           " expected: " + accepted());
 
-  std::vector<const DLManagedTensor *> ordered(function.num_inputs);
-  std::vector<bool> given(function.num_inputs);
+  static const DLManagedTensor missing = {};
+  std::vector<const DLManagedTensor *> &ordered = result.tensors;
+  ordered.assign(size_t(function.num_inputs), &missing);
   for (int32_t i = 0; i < numInputs; ++i) {
     if (names && !names[i])
       return invalidArgument("the name of input " + std::to_string(i) +
@@ -191,21 +194,20 @@ Status bindInputs(const moe_function &function, int32_t numInputs,
     int32_t index = names ? findInput(function, names[i]) : i;
     if (index < 0)
       return invalidArgument("the model has no input " + quote(names[i]) +
-                             "; its inputs: " + accepted);
-    if (given[index])
+                             "; its inputs: " + accepted());
+    if (ordered[index] != &missing)
       return invalidArgument("input " + quote(names[i]) + " is given twice");
-    given[index] = true;
     ordered[index] = inputs[i];
   }
   for (int32_t i = 0; i < function.num_inputs; ++i)
-    if (!given[i])
+    if (ordered[i] == &missing)
       return invalidArgument("input " + quote(function.inputs[i].name) +
-                             " is missing; the model's inputs: " + accepted);
+                             " is missing; the model's inputs: " + accepted());
 
-  buffers.resize(function.num_inputs);
+  result.buffers.resize(size_t(function.num_inputs));
   for (int32_t i = 0; i < function.num_inputs; ++i)
-    if (Status s =
-            checkInput(function.inputs[i], ordered[i], symbols, buffers[i]);
+    if (Status s = checkInput(function.inputs[i], ordered[i], symbols,
+                              result.buffers[i]);
         !s.ok())
       return s;
   return {};
@@ -214,12 +216,12 @@ Status bindInputs(const moe_function &function, int32_t numInputs,
 Status checkOutputDims(const moe_function &function, int32_t index,
                        const int64_t *dims, SymbolTable &symbols) {
   const moe_value &value = function.outputs[index];
-  std::string which = "output " + quote(value.name);
+  auto which = [&] { return "output " + quote(value.name); };
   for (int32_t d = 0; d < value.rank; ++d) {
     const moe_dim &dim = value.dims[d];
     bool fits = dims[d] >= 0 && (dim.extent < 0 || dim.extent == dims[d]);
     if (!fits)
-      return internalError("the model returned " + which + " with " +
+      return internalError("the model returned " + which() + " with " +
                            describeDim(d, dim.symbol) + " " +
                            std::to_string(dims[d]) + ", its signature says " +
                            describeShape(value));

@@ -23,6 +23,7 @@ public:
   /// `value` and `dim` say where, for messages; `what` is "input" or "output".
   Status bind(const char *symbol, int64_t extent, const char *what,
               const char *value, int32_t dim);
+  void clear() { bindings.clear(); }
 
 private:
   struct Binding {
@@ -34,12 +35,27 @@ private:
   std::vector<Binding> bindings;
 };
 
+/// The inputs of a run in the order of the signature. May serve run after run.
+class InputBuffers {
+public:
+  const moe_buffer *data() const { return buffers.data(); }
+  size_t size() const { return buffers.size(); }
+  const moe_buffer &operator[](size_t i) const { return buffers[i]; }
+
+private:
+  friend Status bindInputs(const moe_function &, int32_t, const char *const *,
+                           DLManagedTensor *const *, SymbolTable &,
+                           InputBuffers &);
+  std::vector<moe_buffer> buffers;
+  std::vector<const DLManagedTensor *> tensors;
+};
+
 /// Brings inputs into the order of the signature and checks them all.
 /// `names` may be null: then `inputs` are in that order already. `buffers`
 /// gets one entry per input of the function; its pointers lead into `inputs`.
 Status bindInputs(const moe_function &function, int32_t numInputs,
                   const char *const *names, DLManagedTensor *const *inputs,
-                  SymbolTable &symbols, std::vector<moe_buffer> &buffers);
+                  SymbolTable &symbols, InputBuffers &buffers);
 
 /// Checks the extents that the model gave output `index`. A failure is the
 /// model's fault.

@@ -11,9 +11,11 @@
 // after parallelFor has returned, and a worker that wakes up late never delays
 // a loop that is done without it.
 //
-// Idle workers sleep on the futex `state`. Between the loops of a run they look
-// at it for a while first, since falling asleep and waking costs more than a
-// small loop; not where there are more threads than CPUs.
+// Idle workers sleep on the futex `state`, but not from the first loop of a run
+// to its end, since falling asleep and waking costs more than a small loop:
+// they look for the next loop, first without a pause, after a while offering
+// their CPU to others in between, and sleep only in serial parts that are long.
+// Where there are more threads than CPUs nobody looks.
 //
 //===----------------------------------------------------------------------===//
 
@@ -35,9 +37,14 @@
 namespace moe::runtime {
 namespace {
 
-/// How long a worker looks for the next loop of a run before it sleeps: longer
-/// than the serial parts between two loops usually are.
+using Clock = std::chrono::steady_clock;
+
+/// How long a thread that waits keeps its CPU for itself: longer than the
+/// serial parts between two loops usually are.
 constexpr auto kSpinTime = std::chrono::microseconds(200);
+/// How long it looks at all within a run before it sleeps. Next to so much time
+/// waking up is nothing.
+constexpr auto kWaitTime = std::chrono::milliseconds(100);
 /// Looks between two readings of the clock.
 constexpr int kSpinsPerClock = 64;
 
@@ -56,9 +63,9 @@ void futexWait(std::atomic<uint32_t> &word, uint32_t expected) {
           expected, nullptr, nullptr, 0);
 }
 
-void futexWake(std::atomic<uint32_t> &word, int64_t threads = INT_MAX) {
+void futexWake(std::atomic<uint32_t> &word) {
   syscall(SYS_futex, reinterpret_cast<uint32_t *>(&word), FUTEX_WAKE_PRIVATE,
-          int(std::min<int64_t>(threads, INT_MAX)), nullptr, nullptr, 0);
+          INT_MAX, nullptr, nullptr, 0);
 }
 
 void relax() {
@@ -67,16 +74,19 @@ void relax() {
 #endif
 }
 
-/// Looks until done() or until the time is over; whether done() came true.
-template <typename Done> bool spinUntil(Done done) {
-  auto end = std::chrono::steady_clock::now() + kSpinTime;
+/// Looks until done() or until `time` is over; whether done() came true.
+template <typename Done> bool lookUntil(Clock::duration time, Done done) {
+  Clock::time_point begin = Clock::now(), now = begin;
   do {
     for (int i = 0; i < kSpinsPerClock; ++i) {
       if (done())
         return true;
       relax();
     }
-  } while (std::chrono::steady_clock::now() < end);
+    now = Clock::now();
+    if (now - begin > kSpinTime)
+      sched_yield();
+  } while (now - begin < time);
   return false;
 }
 
@@ -148,14 +158,14 @@ void ThreadPool::parallelFor(int64_t taskCount, moe_task_fn taskFn,
     return;
   }
 
+  hadLoops.store(true, std::memory_order_relaxed);
   fn = taskFn;
   closure = taskClosure;
   count = taskCount;
   chunk = std::max<int64_t>(1, taskCount / (numThreads() * kChunksPerThread));
   next.store(0, std::memory_order_relaxed);
   state.fetch_add(1);
-  if (sleepers.load() > 0)
-    futexWake(state, taskCount - 1);
+  wake();
 
   insideLoop = true;
   runChunks();
@@ -163,13 +173,36 @@ void ThreadPool::parallelFor(int64_t taskCount, moe_task_fn taskFn,
 
   state.fetch_add(1);
   auto isDone = [&] { return inside.load() == 0; };
-  if (!isDone() && !(maySpin && spinUntil(isDone))) {
+  if (!isDone() && !(maySpin && lookUntil(kWaitTime, isDone))) {
     callerSleeps.store(true);
     while (uint32_t workersInside = inside.load())
       futexWait(inside, workersInside);
     callerSleeps.store(false);
   }
   busy.store(false, std::memory_order_release);
+}
+
+void ThreadPool::beginRun() {
+  activeRuns.fetch_add(1, std::memory_order_relaxed);
+  // Waking takes about as long as what comes before the first loop. A worker
+  // that is about to sleep notices that `state` has changed; a loop that is
+  // going on may lose a helper that was about to come, no more.
+  if (maySpin && hadLoops.exchange(false, std::memory_order_relaxed) &&
+      anyAsleep.load()) {
+    state.fetch_add(2);
+    wake();
+  }
+}
+
+/// Wakes all workers that sleep or are about to, once `state` has changed.
+void ThreadPool::wake() {
+  // Who sleeps is told once: those that wake up need no second call.
+  if (anyAsleep.load() && anyAsleep.exchange(false))
+    futexWake(state);
+}
+
+void ThreadPool::endRun() {
+  activeRuns.fetch_sub(1, std::memory_order_relaxed);
 }
 
 void ThreadPool::runChunks() {
@@ -186,23 +219,32 @@ void ThreadPool::runChunks() {
 /// Waits for a job other than `seen` and returns its number; 0 to stop.
 uint32_t ThreadPool::awaitJob(uint32_t seen) {
   uint32_t current = state.load();
-  auto isNews = [&] {
+  bool isNews = false;
+  // A job may be over before it is looked at again, so the answer is kept.
+  auto look = [&] {
     current = state.load();
-    return (current % 2 == 1 && current != seen) || stopping.load();
+    isNews = (current % 2 == 1 && current != seen) || stopping.load();
+    return isNews;
+  };
+  auto isRunning = [&] {
+    return activeRuns.load(std::memory_order_relaxed) > 0;
   };
   for (;;) {
-    if (isNews() ||
-        (maySpin && activeRuns.load(std::memory_order_relaxed) > 0 &&
-         spinUntil([&] {
-           return isNews() || activeRuns.load(std::memory_order_relaxed) == 0;
-         }) &&
-         isNews()))
+    look();
+    if (!isNews && maySpin && isRunning())
+      lookUntil(kWaitTime, [&] { return look() || !isRunning(); });
+    if (!isNews && maySpin && !isRunning()) {
+      // The next run may follow at once.
+      lookUntil(kSpinTime, [&] { return look() || isRunning(); });
+      if (!isNews && isRunning())
+        continue;
+    }
+    if (isNews)
       return stopping.load() ? 0 : current;
-    // The order matters: a caller changes `state`, then looks for sleepers.
-    sleepers.fetch_add(1);
-    if (!isNews())
+    // The order matters: a caller changes `state`, then asks who sleeps.
+    anyAsleep.store(true);
+    if (!look())
       futexWait(state, current);
-    sleepers.fetch_sub(1);
   }
 }
 

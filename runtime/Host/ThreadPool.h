@@ -33,14 +33,12 @@ public:
   /// and returns when all are done. From inside of a loop: serially.
   void parallelFor(int64_t count, moe_task_fn fn, void *closure);
 
-  /// While at least one scope lives, idle workers wait for the next loop
-  /// without going to sleep at once.
+  /// A run. While at least one scope lives, idle workers wait for the next loop
+  /// without going to sleep. If the last run had loops, this one wakes them.
   class ActiveScope {
   public:
-    explicit ActiveScope(ThreadPool &pool) : pool(pool) {
-      pool.activeRuns.fetch_add(1, std::memory_order_relaxed);
-    }
-    ~ActiveScope() { pool.activeRuns.fetch_sub(1, std::memory_order_relaxed); }
+    explicit ActiveScope(ThreadPool &pool) : pool(pool) { pool.beginRun(); }
+    ~ActiveScope() { pool.endRun(); }
     ActiveScope(const ActiveScope &) = delete;
     ActiveScope &operator=(const ActiveScope &) = delete;
 
@@ -53,6 +51,9 @@ private:
 
   static void *workerMain(void *self);
   void work();
+  void beginRun();
+  void endRun();
+  void wake();
   void runChunks();
   uint32_t awaitJob(uint32_t seen);
 
@@ -62,11 +63,14 @@ private:
   /// Held by the caller whose loop the workers run.
   std::atomic<bool> busy{false};
   std::atomic<int32_t> activeRuns{0};
+  /// Whether there was a loop in the last run.
+  std::atomic<bool> hadLoops{false};
 
   /// Number of the job; odd while workers may join it. Also the futex that
   /// idle workers sleep on.
   alignas(64) std::atomic<uint32_t> state{0};
-  std::atomic<int32_t> sleepers{0};
+  /// Whether a worker sleeps or is about to that nobody has woken since.
+  std::atomic<bool> anyAsleep{false};
   std::atomic<bool> stopping{false};
 
   // The job. Written only while `state` is even and nobody is inside.

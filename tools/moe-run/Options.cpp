@@ -234,6 +234,9 @@ measuring
   --json              print one JSON object to the standard output in place of
                       text, with the CPU of the code; with --bench it has
                       median_ms, min_ms, runs, threads
+                      and bytes: peak_live_bytes (values of the model at once),
+                      arena_bytes (memory that they lay in) and
+                      peak_rss_anon_bytes (anonymous memory of the process)
 
 not available in models of this version (moe-run says what to do)
   --collect-stats FILE, --dump-values DIR

@@ -41,6 +41,14 @@ std::string toText(const Report &report) {
                   median(report.times), minimum(report.times),
                   report.times.size(), int(report.threads));
     text += line;
+    constexpr double kMegabyte = 1e6;
+    std::snprintf(line, sizeof(line),
+                  "%.4g MB of values live at most, in an arena of %.4g MB; "
+                  "%.4g MB of anonymous memory in all\n",
+                  double(report.memory.peak) / kMegabyte,
+                  double(report.memory.arena) / kMegabyte,
+                  double(report.anonymousPeak) / kMegabyte);
+    text += line;
   }
   if (!report.profile.empty())
     text += toText(report.profile);
@@ -50,9 +58,14 @@ std::string toText(const Report &report) {
 std::string toJson(const Report &report) {
   std::string text = "{\"model\":" + jsonString(report.model);
   if (!report.times.empty())
-    text += ",\"median_ms\":" + jsonNumber(median(report.times)) +
-            ",\"min_ms\":" + jsonNumber(minimum(report.times)) +
-            ",\"runs\":" + std::to_string(report.times.size());
+    text +=
+        ",\"median_ms\":" + jsonNumber(median(report.times)) +
+        ",\"min_ms\":" + jsonNumber(minimum(report.times)) +
+        ",\"runs\":" + std::to_string(report.times.size()) +
+        ",\"peak_live_bytes\":" + std::to_string(report.memory.peak) +
+        ",\"arena_bytes\":" + std::to_string(report.memory.arena) +
+        ",\"peak_rss_anon_bytes\":" +
+        (report.anonymousPeak ? std::to_string(report.anonymousPeak) : "null");
   text += ",\"cpu\":" + jsonString(report.cpu) +
           ",\"threads\":" + std::to_string(report.threads);
   if (report.compileSeconds)

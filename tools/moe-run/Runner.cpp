@@ -52,26 +52,34 @@ Status Runner::profile(std::vector<moe_profile_entry> &entries) const {
   return toStatus(moe_session_profile(session.get(), entries.data()));
 }
 
-Status Runner::run(std::vector<Tensor> &inputs,
-                   std::vector<OutputTensor> &outputs, double *milliseconds) {
-  std::vector<DLManagedTensor> managed(inputs.size());
-  std::vector<DLManagedTensor *> pointers;
+PreparedInputs::PreparedInputs(std::vector<Tensor> &inputs)
+    : tensors(inputs.size()) {
   for (size_t i = 0; i < inputs.size(); ++i) {
-    DLTensor &tensor = managed[i].dl_tensor;
+    DLTensor &tensor = tensors[i].dl_tensor;
     tensor.data = inputs[i].data.data();
     tensor.device = {kDLCPU, 0};
     tensor.ndim = int(inputs[i].dims.size());
     tensor.dtype = moe_dtype_to_dlpack(inputs[i].dtype);
     tensor.shape = inputs[i].dims.data();
-    pointers.push_back(&managed[i]);
+    pointers.push_back(&tensors[i]);
   }
+}
+
+Status Runner::runPrepared(const PreparedInputs &inputs,
+                           std::vector<DLManagedTensor *> &outputs) {
+  return toStatus(moe_session_run(session.get(), inputs.size(), nullptr,
+                                  inputs.get(), outputs.data()));
+}
+
+Status Runner::run(std::vector<Tensor> &inputs,
+                   std::vector<OutputTensor> &outputs, double *milliseconds) {
+  PreparedInputs prepared(inputs);
   std::vector<DLManagedTensor *> results(function().num_outputs);
   auto begin = std::chrono::steady_clock::now();
-  moe_error *error = moe_session_run(session.get(), int32_t(pointers.size()),
-                                     nullptr, pointers.data(), results.data());
+  Status status = runPrepared(prepared, results);
   auto end = std::chrono::steady_clock::now();
-  if (error)
-    return toStatus(error);
+  if (!status.ok())
+    return status;
   if (milliseconds)
     *milliseconds =
         std::chrono::duration<double, std::milli>(end - begin).count();

@@ -24,6 +24,21 @@ struct DeleteTensor {
 };
 using OutputTensor = std::unique_ptr<DLManagedTensor, DeleteTensor>;
 
+/// Inputs as the runtime takes them; the tensors must outlive it.
+class PreparedInputs {
+public:
+  explicit PreparedInputs(std::vector<Tensor> &inputs);
+  PreparedInputs(const PreparedInputs &) = delete;
+  PreparedInputs &operator=(const PreparedInputs &) = delete;
+
+  int32_t size() const { return int32_t(pointers.size()); }
+  DLManagedTensor *const *get() const { return pointers.data(); }
+
+private:
+  std::vector<DLManagedTensor> tensors;
+  std::vector<DLManagedTensor *> pointers;
+};
+
 class Runner {
 public:
   runtime::Status load(const std::string &library);
@@ -31,6 +46,11 @@ public:
 
   const moe_function &function() const {
     return *moe_session_function(session.get());
+  }
+  moe_memory_usage memory() const {
+    moe_memory_usage usage = {};
+    moe_session_memory(session.get(), &usage);
+    return usage;
   }
   int32_t threads() const { return moe_session_num_threads(session.get()); }
   /// The CPU that the code was compiled for.
@@ -42,6 +62,10 @@ public:
   runtime::Status run(std::vector<Tensor> &inputs,
                       std::vector<OutputTensor> &outputs,
                       double *milliseconds = nullptr);
+
+  /// The same with nothing around it: `outputs` has room for all outputs.
+  runtime::Status runPrepared(const PreparedInputs &inputs,
+                              std::vector<DLManagedTensor *> &outputs);
 
 private:
   struct Free {

@@ -8,14 +8,17 @@
 #include "tools/moe-run/Tool.h"
 
 #include "tools/moe-run/Inputs.h"
+#include "tools/moe-run/Memory.h"
 #include "tools/moe-run/Outputs.h"
 #include "tools/moe-run/Report.h"
 #include "tools/moe-run/Runner.h"
 #include "tools/moe-run/SourceModel.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 
 namespace moe::run {
 
@@ -119,10 +122,15 @@ Status runTool(const Options &options, bool &matches) {
     return s;
   std::vector<OutputTensor> outputs;
   double milliseconds = 0;
-  if (Status s =
-          measureOnce(options, runner, inputs, outputs, milliseconds, report);
-      !s.ok())
-    return s;
+  {
+    std::optional<MemoryWatch> watch;
+    if (options.benchRuns > 0)
+      watch.emplace(report.anonymousPeak);
+    if (Status s =
+            measureOnce(options, runner, inputs, outputs, milliseconds, report);
+        !s.ok())
+      return s;
+  }
   for (size_t i = 0; i < outputs.size(); ++i)
     report.outputs.emplace_back(outputs[i]->dl_tensor,
                                 function.outputs[i].dtype);
@@ -139,6 +147,8 @@ Status runTool(const Options &options, bool &matches) {
     report.profile = {}; // the first run was a warm-up
     if (Status s = measure(options, runner, inputs, report); !s.ok())
       return s;
+    report.memory = runner.memory();
+    report.anonymousPeak = std::max(report.anonymousPeak, anonymousBytes());
   }
   matches = report.matches();
   std::string text = options.json ? toJson(report) + "\n" : toText(report);

@@ -140,7 +140,9 @@ TEST_F(RunTool, Bench) {
                      "--bench", "7", "--json", "--threads", "2"});
   ASSERT_EQ(ended.status, 0) << ended.error;
   for (const char *part : {"{\"model\":", "\"median_ms\":", "\"min_ms\":",
-                           "\"runs\":7", "\"threads\":2"})
+                           "\"runs\":7", "\"threads\":2",
+                           "\"peak_live_bytes\":", "\"arena_bytes\":",
+                           "\"peak_rss_anon_bytes\":"})
     EXPECT_TRUE(contains(ended.out, part)) << ended.out;
   EXPECT_EQ(std::count(ended.out.begin(), ended.out.end(), '\n'), 1);
   ended = run({TEST_MODEL, "--random", "1", "--dim", "batch=100", "--bench",
