@@ -3,7 +3,6 @@
 #include "tools/moe-run/Report.h"
 
 #include "tools/moe-run/JsonText.h"
-#include "tools/moe-run/Outputs.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -30,8 +29,7 @@ std::string toText(const Report &report) {
     std::string name = report.function->outputs[i].name;
     bool compared = i < report.comparisons.size() && report.comparisons[i];
     text += "output '" + name + "' ";
-    text +=
-        compared ? report.comparisons[i]->text : summarize(report.outputs[i]);
+    text += compared ? report.comparisons[i]->text : report.outputs[i].text;
     text += '\n';
   }
   if (!report.times.empty()) {
@@ -76,7 +74,7 @@ std::string toJson(const Report &report) {
         std::string(",\"matches\":") + (report.matches() ? "true" : "false");
   text += ",\"outputs\":[";
   for (size_t i = 0; i < report.outputs.size(); ++i) {
-    const TensorView &output = report.outputs[i];
+    const OutputSummary &output = report.outputs[i];
     text += i ? "," : "";
     text += "{\"name\":" + jsonString(report.function->outputs[i].name) +
             ",\"dtype\":" + jsonString(moe_dtype_name(output.dtype)) +

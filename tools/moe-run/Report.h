@@ -13,6 +13,14 @@
 
 namespace moe::run {
 
+/// What is told of an output.
+struct OutputSummary {
+  int32_t dtype = 0;
+  std::vector<int64_t> dims;
+  /// Of its elements; empty in JSON.
+  std::string text;
+};
+
 /// Everything that a call of moe-run found out.
 struct Report {
   std::string model;
@@ -21,7 +29,7 @@ struct Report {
   double loadMilliseconds = 0;
   int32_t threads = 0;
   const moe_function *function = nullptr;
-  std::vector<TensorView> outputs;
+  std::vector<OutputSummary> outputs;
   std::vector<std::optional<Comparison>> comparisons;
   /// Times of the measured runs in milliseconds; empty without --bench.
   std::vector<double> times;

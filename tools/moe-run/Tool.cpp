@@ -80,11 +80,31 @@ Status measureOnce(const Options &options, Runner &runner,
   return {};
 }
 
+/// Writes and compares outputs and tells what they are.
+Status useOutputs(const Options &options, const moe_function &function,
+                  const std::vector<Tensor> &inputs,
+                  const std::vector<OutputTensor> &outputs, Report &report) {
+  std::vector<TensorView> views;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const TensorView &view =
+        views.emplace_back(outputs[i]->dl_tensor, function.outputs[i].dtype);
+    report.outputs.push_back(
+        {view.dtype, view.dims, options.json ? "" : summarize(view)});
+  }
+  if (!options.outputFolder.empty())
+    if (Status s = writeOutputs(function, options, inputs, views); !s.ok())
+      return s;
+  if (options.expectFolder.empty())
+    return {};
+  return compareOutputs(function, options, views, report.comparisons);
+}
+
 Status measure(const Options &options, Runner &runner,
                std::vector<Tensor> &inputs, Report &report) {
   std::vector<OutputTensor> outputs;
   double milliseconds = 0, spent = 0;
   for (int i = 0; i < kWarmUpRuns || spent < kWarmUpMilliseconds; ++i) {
+    outputs.clear();
     if (Status s = runner.run(inputs, outputs, &milliseconds); !s.ok())
       return s;
     // Even a model that takes no time ends its warm-up.
@@ -131,18 +151,11 @@ Status runTool(const Options &options, bool &matches) {
         !s.ok())
       return s;
   }
-  for (size_t i = 0; i < outputs.size(); ++i)
-    report.outputs.emplace_back(outputs[i]->dl_tensor,
-                                function.outputs[i].dtype);
-  if (!options.outputFolder.empty())
-    if (Status s = writeOutputs(function, options, inputs, report.outputs);
-        !s.ok())
-      return s;
-  if (!options.expectFolder.empty())
-    if (Status s = compareOutputs(function, options, report.outputs,
-                                  report.comparisons);
-        !s.ok())
-      return s;
+  if (Status s = useOutputs(options, function, inputs, outputs, report);
+      !s.ok())
+    return s;
+  // Measured runs get the memory that they would have alone.
+  outputs.clear();
   if (options.benchRuns > 0) {
     report.profile = {}; // the first run was a warm-up
     if (Status s = measure(options, runner, inputs, report); !s.ok())
