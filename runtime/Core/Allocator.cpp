@@ -1,20 +1,22 @@
 //===- Allocator.cpp - memory of runs -------------------------------------===//
 //
-// A model asks for the same sizes in the same order run after run. A request
-// takes the smallest free range that it fits into, a freed block joins its free
-// neighbours, so after a run all is one range again and the next run finds
-// every block where the last one had it. Only what fits nowhere extends the
-// arena.
+// A request takes the first free range that it fits into, a freed block joins
+// its free neighbours, and only what fits nowhere extends the arena. A model
+// asks for the same sizes in the same order run after run, so each run finds
+// its blocks where the last one had them; and once that is seen to be so, the
+// blocks of a run are placed together, which leaves no holes.
 //
 // The arena is address space that is reserved in one piece and becomes usable
-// as it grows, marked for huge pages. Where holes make the arena much larger
-// than what is in use, they give their pages back before it grows further.
+// as it grows, marked for huge pages. Where holes make it much larger than what
+// was ever in use at once, they give their pages back before others are
+// touched.
 //
 //===----------------------------------------------------------------------===//
 
 #include "runtime/Core/Allocator.h"
 
 #include <algorithm>
+#include <cstring>
 #include <new>
 #include <sys/mman.h>
 
@@ -27,8 +29,9 @@ constexpr size_t kHugePage = size_t(2) << 20;
 constexpr int64_t kMaxBytes = int64_t(1) << 46;
 /// Address space of a region. Costs nothing until it is touched.
 constexpr size_t kReserved = size_t(16) << 30;
-/// The arena may always hold this much that is free.
-constexpr size_t kMostFree = size_t(8) << 20;
+/// The arena may have pages for an eighth more than what was ever in use at
+/// once, and for so much besides.
+constexpr size_t kSlack = size_t(32) << 20;
 
 size_t roundUp(size_t value, size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
@@ -67,20 +70,20 @@ Block ArenaAllocator::allocate(int64_t bytes, int64_t alignment) {
   return {data, size};
 }
 
-/// The part of the smallest free range that fits, or null.
+/// The part of the first free range that fits, or null.
 void *ArenaAllocator::takeFree(size_t size, size_t alignment) {
-  for (auto fit = bySize.lower_bound({size, 0}); fit != bySize.end(); ++fit) {
-    auto [available, begin] = *fit;
+  for (auto range = free.begin(); range != free.end(); ++range) {
+    auto [begin, what] = *range;
     uintptr_t data = roundUp(begin, alignment);
-    if (data + size > begin + available)
+    if (data + size > begin + what.size)
       continue;
-    auto range = free.find(begin);
-    bool resident = range->second.resident;
+    if (!what.resident)
+      makeRoom(size);
     removeFree(range);
     if (data > begin)
-      addFree(begin, data - begin, resident);
-    if (size_t rest = begin + available - (data + size))
-      addFree(data + size, rest, resident);
+      addFree(begin, data - begin, what.resident);
+    if (size_t rest = begin + what.size - (data + size))
+      addFree(data + size, rest, what.resident);
     return pointerTo(data);
   }
   return nullptr;
@@ -88,10 +91,7 @@ void *ArenaAllocator::takeFree(size_t size, size_t alignment) {
 
 /// Memory from the end of the last region, or null.
 void *ArenaAllocator::extend(size_t size, size_t alignment) {
-  // Nothing that is free serves: it need not hold pages while more are asked
-  // for.
-  if (memory.cached > std::max(memory.inUse / 8, kMostFree))
-    purge();
+  makeRoom(size);
   if (regions.empty() && !reserve(size + alignment))
     return nullptr;
   // What is free at the end is part of it.
@@ -183,22 +183,14 @@ void ArenaAllocator::addFree(uintptr_t begin, size_t size, bool resident) {
       removeFree(previous);
     }
   }
-  auto added = free.insert({begin, {end - begin, resident}}).first;
-  try {
-    bySize.insert({end - begin, begin});
-  } catch (const std::bad_alloc &) {
-    free.erase(added);
-    throw;
-  }
+  free.insert({begin, {end - begin, resident}});
   if (resident)
     memory.cached += end - begin;
 }
 
 void ArenaAllocator::removeFree(FreeMap::iterator range) {
-  auto [begin, what] = *range;
-  if (what.resident)
-    memory.cached -= what.size;
-  bySize.erase({what.size, begin});
+  if (range->second.resident)
+    memory.cached -= range->second.size;
   free.erase(range);
 }
 
@@ -217,6 +209,13 @@ void ArenaAllocator::release(Block block) {
 void ArenaAllocator::trim() {
   std::lock_guard<std::mutex> lock(mutex);
   purge();
+}
+
+/// Before `size` bytes without pages come into use.
+void ArenaAllocator::makeRoom(size_t size) {
+  size_t most = std::max(memory.peak, memory.inUse + size);
+  if (memory.inUse + memory.cached + size > most + most / 8 + kSlack)
+    purge();
 }
 
 /// Gives the pages of free ranges back; the ranges stay.
@@ -238,14 +237,59 @@ MemoryUsage ArenaAllocator::usage() const {
   return memory;
 }
 
-void *RunMemory::allocate(int64_t bytes, int64_t alignment) {
-  Block block = allocator.allocate(bytes, alignment);
-  if (!block)
-    return nullptr;
+void RunMemory::begin() {
+  events.clear();
+  recorded = true;
+  requests = 0;
+  position = 0;
+  if (plan.isTight())
+    planned =
+        allocator.allocate(int64_t(plan.size()), int64_t(plan.alignment()));
+  follows = bool(planned);
+}
+
+/// Follows the plan, or leaves it for good in this run: what was placed before
+/// is still where the plan has nothing else.
+void RunMemory::record(const MemoryEvent &event) {
+  const std::vector<MemoryEvent> &expected = plan.getEvents();
+  if (follows && position < expected.size() && expected[position] == event) {
+    ++position;
+    return;
+  }
   try {
-    blocks.emplace(block.data, block.size);
+    if (follows)
+      events.assign(expected.begin(), expected.begin() + long(position));
+    events.push_back(event);
   } catch (const std::bad_alloc &) {
-    allocator.release(block);
+    recorded = false;
+  }
+  follows = false;
+}
+
+void *RunMemory::allocate(int64_t bytes, int64_t alignment) {
+  size_t number = requests++;
+  Block block;
+  bool isPlanned = false;
+  // What makes no sense is no part of a plan.
+  if (bytes >= 0 && alignment >= 0) {
+    size_t size = roundUp(std::max<size_t>(size_t(bytes), 1), kBlockAlignment);
+    record(
+        {size, std::max<size_t>(size_t(alignment), kBlockAlignment), number});
+    isPlanned = follows && plan.offset(number) != MemoryPlan::kNotPlanned;
+    if (isPlanned)
+      block = {static_cast<char *>(planned.data) + plan.offset(number), size};
+  }
+  if (!isPlanned)
+    block = allocator.allocate(bytes, alignment);
+  if (!block) {
+    recorded = false;
+    return nullptr;
+  }
+  try {
+    blocks.emplace(block.data, Held{block.size, number, isPlanned});
+  } catch (const std::bad_alloc &) {
+    if (!isPlanned)
+      allocator.release(block);
     return nullptr;
   }
   return block.data;
@@ -254,27 +298,57 @@ void *RunMemory::allocate(int64_t bytes, int64_t alignment) {
 bool RunMemory::free(void *pointer) {
   if (!pointer)
     return true;
-  Block block = take(pointer);
-  allocator.release(block);
-  return bool(block);
+  auto found = blocks.find(pointer);
+  if (found == blocks.end())
+    return false;
+  Held held = found->second;
+  record({0, 0, held.number});
+  blocks.erase(found);
+  if (!held.planned)
+    allocator.release({pointer, held.size});
+  return true;
 }
 
-void RunMemory::releaseAll() {
-  for (auto [data, size] : blocks)
-    allocator.release({data, size});
+void RunMemory::end() {
+  for (auto [data, held] : blocks)
+    if (!held.planned)
+      allocator.release({data, held.size});
   blocks.clear();
+  allocator.release(planned);
+  planned = {};
+  if (follows || events.empty())
+    return;
+  try {
+    if (recorded && events == lastEvents && !(events == plan.getEvents()))
+      plan = MemoryPlan(events);
+  } catch (const std::bad_alloc &) {
+    plan = {}; // runs go on without
+  }
+  if (!recorded)
+    events.clear();
+  std::swap(events, lastEvents);
+  events.clear();
 }
 
 Block RunMemory::find(void *pointer) const {
   auto found = blocks.find(pointer);
-  return found == blocks.end() ? Block{} : Block{pointer, found->second};
+  return found == blocks.end() ? Block{} : Block{pointer, found->second.size};
 }
 
 Block RunMemory::take(void *pointer) {
-  Block block = find(pointer);
-  if (block)
-    blocks.erase(pointer);
-  return block;
+  auto found = blocks.find(pointer);
+  if (found == blocks.end())
+    return {};
+  Block block = {pointer, found->second.size};
+  if (!found->second.planned) {
+    blocks.erase(found);
+    return block;
+  }
+  // A run that left the plan keeps what others free.
+  Block copy = allocator.allocate(int64_t(block.size), kBlockAlignment);
+  if (copy)
+    std::memcpy(copy.data, block.data, block.size);
+  return copy;
 }
 
 } // namespace moe::runtime

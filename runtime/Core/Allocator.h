@@ -2,12 +2,13 @@
 #ifndef MOE_RUNTIME_CORE_ALLOCATOR_H
 #define MOE_RUNTIME_CORE_ALLOCATOR_H
 
+#include "runtime/Core/MemoryPlan.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory_resource>
 #include <mutex>
-#include <set>
 #include <unordered_map>
 #include <vector>
 
@@ -70,6 +71,7 @@ private:
   void addFree(uintptr_t begin, size_t size, bool resident);
   void removeFree(FreeMap::iterator range);
   Region &regionOf(uintptr_t address);
+  void makeRoom(size_t size);
   void purge();
 
   mutable std::mutex mutex;
@@ -78,35 +80,65 @@ private:
   std::pmr::unsynchronized_pool_resource nodes;
   std::vector<Region> regions;
   FreeMap free{&nodes};
-  /// Sizes and addresses of `free`.
-  std::pmr::set<std::pair<size_t, uintptr_t>> bySize{&nodes};
   MemoryUsage memory;
 };
 
-/// The blocks of one run. Used by one thread at a time.
+/// The blocks of one run after another. Used by one thread at a time.
+///
+/// Once two runs have asked for and freed the same in the same order, the next
+/// ones get a block for all that is freed in a run, with a place in it for
+/// each, as long as they keep to that order.
 class RunMemory {
 public:
   explicit RunMemory(ArenaAllocator &allocator) : allocator(allocator) {}
-  ~RunMemory() { releaseAll(); }
+  ~RunMemory() { end(); }
   RunMemory(const RunMemory &) = delete;
   RunMemory &operator=(const RunMemory &) = delete;
+
+  /// A run begins.
+  void begin();
+  /// A run is over: takes back what the model did not free.
+  void end();
 
   /// Null if there is no memory.
   void *allocate(int64_t bytes, int64_t alignment);
   /// False if `pointer` is not a block of this run; null is fine.
   bool free(void *pointer);
-  /// Takes back what the model did not free. Another run may begin.
-  void releaseAll();
 
   /// The block at `pointer`, or an empty one.
   Block find(void *pointer) const;
-  /// Removes the block at `pointer` from the run: the caller releases it.
+  /// The block at `pointer`, or a copy of it, which the caller releases; an
+  /// empty one if it is not of this run or there is no memory. Only after the
+  /// model's last call.
   Block take(void *pointer);
 
 private:
+  struct Held {
+    size_t size;
+    /// Of the request.
+    size_t number;
+    bool planned;
+  };
+
+  void record(const MemoryEvent &event);
+
   ArenaAllocator &allocator;
   std::pmr::unsynchronized_pool_resource nodes;
-  std::pmr::unordered_map<void *, size_t> blocks{&nodes};
+  std::pmr::unordered_map<void *, Held> blocks{&nodes};
+  size_t requests = 0;
+
+  /// What happened in this run, unless it follows the plan, and in the last
+  /// one.
+  std::vector<MemoryEvent> events, lastEvents;
+  /// Whether `events` is complete.
+  bool recorded = true;
+
+  MemoryPlan plan;
+  /// Memory for all planned blocks, while a run goes on.
+  Block planned;
+  /// Whether this run has kept to the plan up to its event `position`.
+  bool follows = false;
+  size_t position = 0;
 };
 
 } // namespace moe::runtime

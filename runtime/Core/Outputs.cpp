@@ -2,6 +2,8 @@
 
 #include "runtime/Core/Outputs.h"
 
+#include <new>
+
 namespace moe::runtime {
 
 template <typename T>
@@ -29,6 +31,8 @@ Output *OutputPool::make(const moe_value &value, void *data,
   } else if (data) {
     std::unique_ptr<OutputBlock> block = takeIdle(blocks, blocksMade);
     block->block = run.take(data);
+    if (!block->block)
+      throw std::bad_alloc();
     output->memory = block.release();
   }
   if (output->memory)
@@ -36,7 +40,7 @@ Output *OutputPool::make(const moe_value &value, void *data,
 
   DLTensor &tensor = output->managed.dl_tensor;
   tensor = {};
-  tensor.data = data;
+  tensor.data = output->memory ? output->memory->block.data : nullptr;
   tensor.device = {kDLCPU, 0};
   tensor.ndim = value.rank;
   tensor.dtype = moe_dtype_to_dlpack(value.dtype);

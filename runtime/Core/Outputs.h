@@ -36,9 +36,9 @@ class OutputPool : public std::enable_shared_from_this<OutputPool> {
 public:
   ArenaAllocator allocator;
 
-  /// An output of `value` at `data`, with extents `dims`. Its block comes from
-  /// `run`, or is that of `sharing`, another output at the same place; null
-  /// data has none.
+  /// An output of `value`, which the model put at `data`, with extents `dims`.
+  /// Its block comes from `run`, or is that of `sharing`, another output at the
+  /// same place; null data has none.
   Output *make(const moe_value &value, void *data, const int64_t *dims,
                RunMemory &run, Output *sharing);
   /// Takes back an output that the caller has done with.

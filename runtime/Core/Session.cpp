@@ -235,6 +235,7 @@ Status Run::start(int32_t numInputs, const char *const *names,
     next += function.outputs[i].rank + 1;
   }
 
+  memory.begin();
   Status status = execute();
   if (status.ok())
     status = collect();
@@ -242,7 +243,7 @@ Status Run::start(int32_t numInputs, const char *const *names,
     for (int32_t i = 0; i < function.num_outputs; ++i)
       results[i] = &outputs[size_t(i)].release()->managed;
   outputs.clear();
-  memory.releaseAll();
+  memory.end();
   return status;
 }
 

@@ -3,7 +3,7 @@
 //   moe-steady-state MODEL.so [OPTIONS OF moe-run FOR INPUTS]
 //
 // Runs a model over and over with the same inputs and prints, as one JSON
-// object, how often the runs after the second one asked the C library or the
+// object, how often the runs after the third one asked the C library or the
 // system for memory, and how many futex calls there were.
 //
 //===----------------------------------------------------------------------===//
@@ -20,7 +20,7 @@ using namespace moe::run;
 
 namespace {
 
-constexpr int kWarmUp = 2;
+constexpr int kWarmUp = 3;
 constexpr int kRuns = 20;
 
 void require(const Status &status) {

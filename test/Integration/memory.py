@@ -6,10 +6,10 @@ usage: memory.py CASE[:NAME=N,...]...
 CASE is a folder in ONNX's own test layout. With extents the inputs are random,
 else those of its first data set. For each case
 
-  - runs after the second one of the same extents make no call that asks the C
+  - runs after the third one of the same extents make no call that asks the C
     library or the system for memory, with one thread and with two;
-  - the arena is not larger than 1.2 times the largest set of values that live
-    at once, plus 1 MB;
+  - the arena is not larger than 1.35 times the largest set of values that live
+    at once, plus 2 MB (holes of it may give their pages back);
   - the anonymous memory of the process, watched from outside while the model
     runs, is not larger than 1.2 times that set plus 50 MB, and moe-run's own
     figure of it is not less than a tenth below what was seen.
@@ -29,7 +29,8 @@ COMPILER = os.path.join(BUILD, "bin", "moe-compile")
 RUNNER = os.path.join(BUILD, "bin", "moe-run")
 STEADY = os.path.join(BUILD, "test", "Integration", "moe-steady-state")
 FACTOR = 1.2
-ARENA_SLACK = 1 << 20
+ARENA_FACTOR = 1.35
+ARENA_SLACK = 2 << 20
 PROCESS_SLACK = 50 << 20
 
 
@@ -99,7 +100,7 @@ def check(case, extents, folder):
     report = json.loads(out)
     live, arena = report["peak_live_bytes"], report["arena_bytes"]
     require(live > 0, "no value lives")
-    require(live <= arena <= FACTOR * live + ARENA_SLACK,
+    require(live <= arena <= ARENA_FACTOR * live + ARENA_SLACK,
             f"an arena of {arena} bytes for {live} that live")
     told = report["peak_rss_anon_bytes"]
     for what, size in (("told", told), ("seen", seen)):

@@ -33,7 +33,7 @@ struct Report {
   std::vector<std::optional<Comparison>> comparisons;
   /// Times of the measured runs in milliseconds; empty without --bench.
   std::vector<double> times;
-  /// Of all runs; not told without --bench.
+  /// Peak of the first run, arena of all; not told without --bench.
   moe_memory_usage memory = {};
   uint64_t anonymousPeak = 0;
   /// Of the measured runs, or of the only one; empty without --profile.

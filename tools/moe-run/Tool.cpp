@@ -154,13 +154,14 @@ Status runTool(const Options &options, bool &matches) {
   if (Status s = useOutputs(options, function, inputs, outputs, report);
       !s.ok())
     return s;
-  // Measured runs get the memory that they would have alone.
+  // The values of one run; measured ones get the memory that it had.
+  report.memory = runner.memory();
   outputs.clear();
   if (options.benchRuns > 0) {
     report.profile = {}; // the first run was a warm-up
     if (Status s = measure(options, runner, inputs, report); !s.ok())
       return s;
-    report.memory = runner.memory();
+    report.memory.arena = runner.memory().arena;
     report.anonymousPeak = std::max(report.anonymousPeak, anonymousBytes());
   }
   matches = report.matches();
