@@ -154,6 +154,7 @@ def integration_scripts(options):
         ("profiles",
          ["profile.py", *(os.path.join(SMALL, name) for name in
                           ("mixtral", "expert_loop", "encoder"))]),
+        ("layers that share code", ["share.py"]),
         ("concurrent callers",
          ["concurrency.py",
           os.path.join(SMALL, "mixtral") + "=1,5,24",

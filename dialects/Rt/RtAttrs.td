@@ -104,4 +104,45 @@ def Rt_StackAttr
   }];
 }
 
+def Rt_ParameterAttr
+    : AttrDef<Rt_Dialect, "Parameter",
+              [ElementsAttrInterface,
+               DeclareAttrInterfaceMethods<Rt_BytesAttrInterface>]> {
+  let mnemonic = "parameter";
+  let summary = "a constant that each call of a function chooses";
+  let description = [{
+    Stands in a private function for constants of one type that differ from call
+    to call: the weights of layers that share their code. Calls list them in the
+    attribute `rt.arguments`; `number` is the place in that list. Passes treat a
+    parameter as any other constant whose elements they cannot see, and may wrap
+    it in other attributes: what is behind it is put in when the weights are laid
+    out.
+
+    ```mlir
+    func.func private @layer(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+      %w = onnx.Initializer "w" = #rt.parameter<0> : tensor<4x4xf32>
+      %y = onnx.MatMul(%x, %w) : (tensor<4x4xf32>, tensor<4x4xf32>) -> tensor<4x4xf32>
+      return %y : tensor<4x4xf32>
+    }
+    func.func @main(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+      %0 = call @layer(%x) {rt.arguments = [#onnx.file<"m.onnx", 0, 64> : tensor<4x4xf32>]}
+          : (tensor<4x4xf32>) -> tensor<4x4xf32>
+      %1 = call @layer(%0) {rt.arguments = [#onnx.file<"m.onnx", 64, 64> : tensor<4x4xf32>]}
+          : (tensor<4x4xf32>) -> tensor<4x4xf32>
+      return %1 : tensor<4x4xf32>
+    }
+    ```
+  }];
+  let parameters = (ins AttributeSelfTypeParameter<"", "::mlir::ShapedType">:$type,
+                        "int64_t":$number);
+  let assemblyFormat = "`<` $number `>`";
+  let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    /// No element access: callers see a failure and leave the value alone.
+    ::mlir::FailureOr<::mlir::detail::ElementsAttrIndexer>
+    getValuesImpl(::mlir::TypeID) const { return ::mlir::failure(); }
+    bool isSplat() const { return false; }
+  }];
+}
+
 #endif // MOE_DIALECTS_RT_RTATTRS_TD

@@ -12,6 +12,7 @@
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Matchers.h"
+#include "mlir/Interfaces/CallInterfaces.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -96,6 +97,14 @@ LogicalResult RtDialect::verifyRegionResultAttribute(Operation *op, unsigned,
 
 LogicalResult RtDialect::verifyOperationAttribute(Operation *op,
                                                   NamedAttribute attribute) {
+  if (attribute.getName() == argumentsAttr) {
+    auto values = dyn_cast<ArrayAttr>(attribute.getValue());
+    if (!isa<CallOpInterface>(op) || !values ||
+        !llvm::all_of(values, llvm::IsaPred<ElementsAttr>))
+      return op->emitOpError() << "'" << argumentsAttr
+                               << "' must be an array of elements on a call";
+    return success();
+  }
   if (attribute.getName() != profileOpsAttr)
     return success();
   auto table = dyn_cast<ArrayAttr>(attribute.getValue());
@@ -149,6 +158,10 @@ LogicalResult ConstantOp::verify() {
 }
 
 LogicalResult WeightOp::verify() {
+  return verifyBuffer(*this, cast<MemRefType>(getType()));
+}
+
+LogicalResult WeightAtOp::verify() {
   return verifyBuffer(*this, cast<MemRefType>(getType()));
 }
 

@@ -41,6 +41,8 @@ inline constexpr llvm::StringLiteral dtypeAttr = "rt.dtype";
 inline constexpr llvm::StringLiteral dimsAttr = "rt.dims";
 /// Of a module: the operations of a profile, dictionaries of `name`, `kind`.
 inline constexpr llvm::StringLiteral profileOpsAttr = "rt.profile_ops";
+/// Of calls: what the callee's `#rt.parameter`s stand for.
+inline constexpr llvm::StringLiteral argumentsAttr = "rt.arguments";
 
 } // namespace rt
 } // namespace moe

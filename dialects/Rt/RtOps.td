@@ -20,6 +20,9 @@ def Rt_Dialect : Dialect {
     `rt.name` (string), `rt.dtype` (i32, the number of ONNX's
     TensorProto.DataType) and `rt.dims` (array of strings, one per dimension,
     "" where the extent is static or has no name).
+
+    Discardable attribute of calls: `rt.arguments` (array of elements), what the
+    callee's `#rt.parameter`s stand for.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
   let useDefaultAttributePrinterParser = 1;
@@ -83,6 +86,32 @@ def Rt_WeightOp : Rt_Op<"weight", [Pure]> {
                        ConfinedAttr<I64Attr, [IntNonNegative]>:$offset);
   let results = (outs AnyStaticShapeMemRef:$result);
   let assemblyFormat = "attr-dict `:` type($result)";
+  let hasVerifier = 1;
+}
+
+def Rt_WeightAtOp : Rt_Op<"weight_at", [Pure]> {
+  let summary = "address a constant by a place that is known at run time";
+  let description = [{
+    `rt.weight` for functions whose constants depend on the call: `section` and
+    `offset` come from a table that the call hands in, where
+    `moe-layout-weights` has put them.
+
+    Example:
+
+    ```mlir
+    func.func @f(%table: memref<1x2xi64>) -> memref<4xf32> {
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %section = memref.load %table[%c0, %c0] : memref<1x2xi64>
+      %offset = memref.load %table[%c0, %c1] : memref<1x2xi64>
+      %0 = rt.weight_at %section, %offset : memref<4xf32>
+      return %0 : memref<4xf32>
+    }
+    ```
+  }];
+  let arguments = (ins I64:$section, I64:$offset);
+  let results = (outs AnyStaticShapeMemRef:$result);
+  let assemblyFormat = "$section `,` $offset attr-dict `:` type($result)";
   let hasVerifier = 1;
 }
 

@@ -31,6 +31,9 @@ static StringRef getArgumentText(BlockArgument argument, unsigned dim) {
     return {};
   unsigned number = argument.getArgNumber();
   if (auto function = dyn_cast<FunctionOpInterface>(parent)) {
+    StringRef text = textOf(function.getArgAttr(number, kArgDimsAttr), dim);
+    if (!text.empty())
+      return text;
     StringRef name =
         textOf(function.getArgAttr(number, moe::onnx::names::kDims), dim);
     if (!name.empty())

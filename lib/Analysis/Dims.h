@@ -6,6 +6,7 @@
 //   onnx.dims         on an op: per result, the text of each extent that is not
 //                     static ("" for static ones); on arguments of a function:
 //                     the model's names
+//   onnx.arg_dims     on arguments of a private function: texts as on ops
 //   onnx.region_dims  on an op with regions: per region, per argument
 //   onnx.values       on an op: per result, the elements of a small integer
 //                     tensor as texts, "?" for unknown ones; a unit attribute
@@ -27,6 +28,7 @@
 
 namespace moe {
 
+inline constexpr llvm::StringLiteral kArgDimsAttr = "onnx.arg_dims";
 inline constexpr llvm::StringLiteral kRegionDimsAttr = "onnx.region_dims";
 inline constexpr llvm::StringLiteral kValuesAttr = "onnx.values";
 

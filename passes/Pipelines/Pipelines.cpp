@@ -5,6 +5,7 @@
 #include "passes/Infer/Passes.h"
 #include "passes/Lower/Host/Passes.h"
 #include "passes/Raise/Passes.h"
+#include "passes/Share/Passes.h"
 
 #include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
 #include "mlir/Conversion/ReconcileUnrealizedCasts/ReconcileUnrealizedCasts.h"
@@ -66,6 +67,8 @@ void moe::buildOptimisePipeline(OpPassManager &manager) {
 }
 
 void moe::buildSchedulePipeline(OpPassManager &manager) {
+  // What layers share is compiled once.
+  manager.addPass(createShareLayers());
   // What no back end knows runs as plain operators.
   MoEDecomposeOptions fallback;
   fallback.fallback = true;

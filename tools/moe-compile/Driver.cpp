@@ -216,8 +216,7 @@ int Compilation::lower() {
                    },
                    /*reproducer=*/true);
   }
-  if (ok)
-    layoutWeights(modules, names);
+  ok = ok && succeeded(layoutWeights(modules, names));
   for (ModuleOp lowered : modules)
     ok = ok && runPasses(lowered, "host code", buildHostCodePipeline,
                          /*reproducer=*/true);

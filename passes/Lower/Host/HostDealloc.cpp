@@ -3,7 +3,8 @@
 // For each allocation: all values that may refer to its memory (MLIR's buffer
 // view flow analysis), and for each user of those the operation of the
 // allocating block that contains it. If each user is inside that block and none
-// is in its terminator, the buffer dies behind the last such operation.
+// is in its terminator, the buffer dies behind the last such operation. What a
+// call returns is an allocation of its own (HostResults.cpp).
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Lower/Host/Passes.h"
@@ -26,11 +27,11 @@ struct HostDeallocPass : moe::impl::HostDeallocPassBase<HostDeallocPass> {
 
   /// The operation of `alloc`'s block behind which its memory is dead, or null
   /// if it leaves the block or is freed already.
-  static Operation *findLastUse(memref::AllocOp alloc,
+  static Operation *findLastUse(Value alloc,
                                 const BufferViewFlowAnalysis &views) {
-    Block *block = alloc->getBlock();
-    Operation *last = alloc;
-    for (Value view : views.resolve(alloc.getResult()))
+    Block *block = alloc.getParentBlock();
+    Operation *last = alloc.getDefiningOp();
+    for (Value view : views.resolve(alloc))
       for (Operation *user : view.getUsers()) {
         Operation *ancestor = block->findAncestorOpInBlock(*user);
         if (!ancestor || ancestor->hasTrait<OpTrait::IsTerminator>() ||
@@ -44,12 +45,18 @@ struct HostDeallocPass : moe::impl::HostDeallocPassBase<HostDeallocPass> {
 
   void runOnOperation() override {
     BufferViewFlowAnalysis views(getOperation());
-    SmallVector<std::pair<memref::AllocOp, Operation *>> deaths;
-    getOperation().walk([&](memref::AllocOp alloc) {
-      if (Operation *last = findLastUse(alloc, views))
-        deaths.push_back({alloc, last});
-      else
-        ++numKept;
+    SmallVector<std::pair<Value, Operation *>> deaths;
+    getOperation().walk([&](Operation *op) {
+      if (!isa<memref::AllocOp, func::CallOp>(op))
+        return;
+      for (Value buffer : op->getResults()) {
+        if (!isa<MemRefType>(buffer.getType()))
+          continue;
+        if (Operation *last = findLastUse(buffer, views))
+          deaths.push_back({buffer, last});
+        else
+          ++numKept;
+      }
     });
     for (auto [alloc, last] : deaths) {
       OpBuilder builder(last->getContext());

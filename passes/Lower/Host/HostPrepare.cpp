@@ -131,6 +131,14 @@ DictionaryAttr describe(func::FuncOp function, StringRef what, unsigned index,
 struct HostPreparePass : moe::impl::HostPreparePassBase<HostPreparePass> {
   using HostPreparePassBase::HostPreparePassBase;
 
+  /// Nothing is written into an argument.
+  static void protect(func::FuncOp function, unsigned index) {
+    if (isa<TensorType>(function.getArgument(index).getType()))
+      function.setArgAttr(
+          index, bufferization::BufferizationDialect::kWritableAttrName,
+          BoolAttr::get(function.getContext(), false));
+  }
+
   LogicalResult recordSignature(func::FuncOp function) {
     Builder builder(function.getContext());
     SmallVector<Attribute> inputs, outputs;
@@ -139,10 +147,7 @@ struct HostPreparePass : moe::impl::HostPreparePassBase<HostPreparePass> {
                                 function.getArgAttrDict(index)));
       if (!inputs.back())
         return failure();
-      function.setArgAttr(index,
-                          bufferization::BufferizationDialect::
-                              kWritableAttrName,
-                          builder.getBoolAttr(false));
+      protect(function, index);
     }
     for (auto [index, type] : llvm::enumerate(function.getResultTypes())) {
       outputs.push_back(describe(function, "result", index, type,
@@ -168,8 +173,12 @@ struct HostPreparePass : moe::impl::HostPreparePassBase<HostPreparePass> {
             << "' has no body; models cannot call out of the artifact";
         return signalPassFailure();
       }
-      if (!function.isPublic())
+      if (!function.isPublic()) {
+        // Callers go on using what they hand in.
+        for (unsigned i = 0; i < function.getNumArguments(); ++i)
+          protect(function, i);
         continue;
+      }
       anyEntry = true;
       if (failed(recordSignature(function)))
         return signalPassFailure();

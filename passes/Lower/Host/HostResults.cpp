@@ -2,14 +2,15 @@
 //
 // A result's buffer outlives the run, so it has to come from an allocation of
 // this run that nothing else holds on to. Reshapes of a whole allocation count
-// as the allocation: they start at its address.
+// as the allocation: they start at its address. What a function of the module
+// returns is such an allocation too, by this pass.
 //
 //===----------------------------------------------------------------------===//
 #include "passes/Lower/Host/Passes.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "llvm/ADT/SmallPtrSet.h"
+#include "llvm/ADT/DenseSet.h"
 
 namespace moe {
 #define GEN_PASS_DEF_HOSTRESULTSPASS
@@ -20,15 +21,15 @@ using namespace mlir;
 
 namespace {
 
-/// The allocation whose whole memory `value` covers in row-major order, or
-/// null if that is not known.
-memref::AllocOp findAllocation(Value value) {
+/// The result of an allocation whose whole memory `value` covers in row-major
+/// order, or null if that is not known.
+Value findAllocation(Value value) {
   while (Operation *op = value.getDefiningOp()) {
     auto type = dyn_cast<MemRefType>(value.getType());
     if (!type || !type.getLayout().isIdentity())
       return nullptr;
-    if (auto alloc = dyn_cast<memref::AllocOp>(op))
-      return alloc;
+    if (isa<memref::AllocOp, func::CallOp>(op))
+      return value;
     if (!isa<memref::CastOp, memref::ExpandShapeOp, memref::CollapseShapeOp>(
             op))
       return nullptr;
@@ -42,13 +43,13 @@ struct HostResultsPass : moe::impl::HostResultsPassBase<HostResultsPass> {
 
   void runOnOperation() override {
     getOperation().walk([&](func::ReturnOp op) {
-      llvm::SmallPtrSet<Operation *, 8> taken;
+      llvm::SmallDenseSet<Value, 8> taken;
       for (OpOperand &operand : op->getOpOperands()) {
         auto type = dyn_cast<MemRefType>(operand.get().getType());
         if (!type)
           continue;
-        memref::AllocOp alloc = findAllocation(operand.get());
-        if (alloc && alloc->getBlock() == op->getBlock() &&
+        Value alloc = findAllocation(operand.get());
+        if (alloc && alloc.getParentBlock() == op->getBlock() &&
             taken.insert(alloc).second)
           continue;
 

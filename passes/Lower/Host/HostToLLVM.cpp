@@ -162,26 +162,47 @@ struct StatusLowering : ConvertOpToLLVMPattern<rt::StatusOp> {
   }
 };
 
+/// The buffer of `type` that lies `offset` bytes behind the start of a section.
+Value addressWeight(ConversionPatternRewriter &rewriter, Location loc,
+                    const LLVMTypeConverter &converter, MemRefType type,
+                    LLVM::GEPArg section, Value offset) {
+  auto pointer = LLVM::LLVMPointerType::get(rewriter.getContext());
+  Value table =
+      loadEnvField(rewriter, loc, getEnv(rewriter, loc), EnvField::Weights);
+  Value slot = LLVM::GEPOp::create(rewriter, loc, pointer, pointer, table,
+                                   ArrayRef<LLVM::GEPArg>{section});
+  Value base = LLVM::LoadOp::create(rewriter, loc, pointer, slot);
+  Value data = LLVM::GEPOp::create(rewriter, loc, pointer, rewriter.getI8Type(),
+                                   base, ValueRange{offset});
+  return MemRefDescriptor::fromStaticShape(rewriter, loc, converter, type,
+                                           data);
+}
+
 struct WeightLowering : ConvertOpToLLVMPattern<rt::WeightOp> {
   using ConvertOpToLLVMPattern::ConvertOpToLLVMPattern;
 
   LogicalResult
   matchAndRewrite(rt::WeightOp op, OpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
-    Location loc = op.getLoc();
-    auto pointer = LLVM::LLVMPointerType::get(getContext());
-    Value table =
-        loadEnvField(rewriter, loc, getEnv(rewriter, loc), EnvField::Weights);
-    Value slot = LLVM::GEPOp::create(
-        rewriter, loc, pointer, pointer, table,
-        ArrayRef<LLVM::GEPArg>{static_cast<int32_t>(op.getSection())});
-    Value base = LLVM::LoadOp::create(rewriter, loc, pointer, slot);
-    Value data = LLVM::GEPOp::create(
-        rewriter, loc, pointer, rewriter.getI8Type(), base,
-        ValueRange{constantI64(rewriter, loc, op.getOffset())});
-    rewriter.replaceOp(op, Value(MemRefDescriptor::fromStaticShape(
-                               rewriter, loc, *getTypeConverter(),
-                               cast<MemRefType>(op.getType()), data)));
+    Value offset = constantI64(rewriter, op.getLoc(), op.getOffset());
+    rewriter.replaceOp(
+        op, addressWeight(rewriter, op.getLoc(), *getTypeConverter(),
+                          cast<MemRefType>(op.getType()),
+                          static_cast<int32_t>(op.getSection()), offset));
+    return success();
+  }
+};
+
+struct WeightAtLowering : ConvertOpToLLVMPattern<rt::WeightAtOp> {
+  using ConvertOpToLLVMPattern::ConvertOpToLLVMPattern;
+
+  LogicalResult
+  matchAndRewrite(rt::WeightAtOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    rewriter.replaceOp(
+        op, addressWeight(rewriter, op.getLoc(), *getTypeConverter(),
+                          cast<MemRefType>(op.getType()), adaptor.getSection(),
+                          adaptor.getOffset()));
     return success();
   }
 };
@@ -349,8 +370,9 @@ struct HostToLLVMPass : moe::impl::HostToLLVMPassBase<HostToLLVMPass> {
     index::populateIndexToLLVMConversionPatterns(converter, patterns);
     ub::populateUBToLLVMConversionPatterns(converter, patterns);
     populateVectorToLLVMConversionPatterns(converter, patterns);
-    patterns.add<StatusLowering, WeightLowering, DeallocLowering,
-                 ProfilingLowering, ProfileLowering>(converter);
+    patterns.add<StatusLowering, WeightLowering, WeightAtLowering,
+                 DeallocLowering, ProfilingLowering, ProfileLowering>(
+        converter);
     patterns.add<CheckLowering, AllocLowering>(converter, messages);
 
     LLVMConversionTarget target(*context);

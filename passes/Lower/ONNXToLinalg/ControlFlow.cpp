@@ -14,6 +14,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "dialects/ONNX/ONNXDialect.h"
+#include "dialects/Rt/RtDialect.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/Matchers.h"
 #include "passes/Lower/ONNXToLinalg/Loops.h"
@@ -533,7 +535,34 @@ static LogicalResult lowerScan(FunctionLowering &l, Operation *op) {
   return success();
 }
 
+//===----------------------------------------------------------------------===//
+// Calls
+//===----------------------------------------------------------------------===//
+
+/// A call of a function that layers share. The callee is translated with the
+/// types that its values have here.
+static LogicalResult lowerCall(FunctionLowering &l, Operation *op) {
+  auto call = cast<func::CallOp>(op);
+  SmallVector<Type> types;
+  for (Type type : call.getResultTypes())
+    types.push_back(FunctionLowering::convert(type));
+  auto lowered = func::CallOp::create(l.b, l.loc(), call.getCallee(), types,
+                                      l.tensors(op->getOperands()));
+  if (Attribute arguments = op->getAttr(rt::argumentsAttr))
+    lowered->setAttr(rt::argumentsAttr, arguments);
+  for (auto [result, value] :
+       llvm::zip(call.getResults(), lowered.getResults())) {
+    l.set(result, value);
+    Extents extents;
+    for (int64_t i = 0; i < rankOf(result); ++i)
+      extents.push_back(extentOf(l, value, i));
+    l.bindDims(result, extents);
+  }
+  return success();
+}
+
 void lower::registerControlFlow(LoweringTable &table) {
+  table.add("func.call", lowerCall);
   table.add("onnx.If", lowerIf);
   table.add("onnx.Loop", lowerLoop);
   table.add("onnx.Scan", lowerScan);

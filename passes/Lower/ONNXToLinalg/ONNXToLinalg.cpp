@@ -97,20 +97,22 @@ static LogicalResult lowerFunction(func::FuncOp fn) {
   };
   for (auto [i, type] : llvm::enumerate(fn.getArgumentTypes())) {
     inputs.push_back(FunctionLowering::convert(type));
+    // Only of entries does a runtime read anything.
     inputAttrs.push_back(
-        describeValue(b, type, dictionary(fn.getArgAttrsAttr(), i),
+        fn.isPrivate() ? b.getDictionaryAttr({}) : describeValue(b, type, dictionary(fn.getArgAttrsAttr(), i),
                       "input_" + std::to_string(i)));
   }
   for (auto [i, type] : llvm::enumerate(fn.getResultTypes())) {
     outputs.push_back(FunctionLowering::convert(type));
     outputAttrs.push_back(
-        describeValue(b, type, dictionary(fn.getResAttrsAttr(), i),
+        fn.isPrivate() ? b.getDictionaryAttr({}) : describeValue(b, type, dictionary(fn.getResAttrsAttr(), i),
                       "output_" + std::to_string(i)));
   }
   auto lowered =
       func::FuncOp::create(b, fn.getLoc(), fn.getName(),
                            b.getFunctionType(inputs, outputs), {}, inputAttrs);
   lowered.setAllResultAttrs(outputAttrs);
+  lowered.setVisibility(fn.getVisibility());
   Block *entry = lowered.addEntryBlock();
   b.setInsertionPointToStart(entry);
 
