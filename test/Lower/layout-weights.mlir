@@ -26,20 +26,6 @@
 // CHECK: rt.weight_at %[[S0]], %[[O0]] : memref<16xf32>
 // CHECK: rt.weight_at %[[S1]], %[[O1]] : memref<1x16xf32>
 // CHECK: rt.weight {offset = 192 : i64, section = 0 : i32} : memref<16xf32>
-func.func @main
-// CHECK: %[[R0:.*]] = rt.weight {offset = 256 : i64, section = 0 : i32} : memref<2xi64>
-// CHECK: call @layer(%{{.*}}, %[[R0]]) : (memref<16xf32>, memref<2xi64>)
-// CHECK: %[[R1:.*]] = rt.weight {offset = 272 : i64, section = 0 : i32} : memref<2xi64>
-// CHECK: call @layer(%{{.*}}, %[[R1]]) : (memref<16xf32>, memref<2xi64>)
-// CHECK-LABEL: func.func private @layer
-// CHECK-SAME: (%{{.*}}: memref<16xf32>, %[[TABLE:.*]]: memref<2xi64>)
-// CHECK: %[[C0:.*]] = arith.constant 0 : index
-// CHECK: %[[O0:.*]] = memref.load %[[TABLE]][%[[C0]]]
-// CHECK: %[[C1:.*]] = arith.constant 1 : index
-// CHECK: %[[O1:.*]] = memref.load %[[TABLE]][%[[C1]]]
-// CHECK: rt.weight_at %[[O0]] {section = 0 : i32} : memref<16xf32>
-// CHECK: rt.weight_at %[[O1]] {section = 0 : i32} : memref<1x16xf32>
-// CHECK: rt.weight {offset = 192 : i64, section = 0 : i32} : memref<16xf32>
 func.func @main(%x: memref<16xf32>) {
   call @layer(%x) {rt.arguments = [dense<1.0> : tensor<16xf32>, dense<2.0> : tensor<16xf32>]} : (memref<16xf32>) -> ()
   call @layer(%x) {rt.arguments = [dense<3.0> : tensor<16xf32>, dense<2.0> : tensor<16xf32>]} : (memref<16xf32>) -> ()

@@ -27,6 +27,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Support/Timing.h"
+#include "passes/Infer/Passes.h"
 #include "passes/Lower/Host/LayoutWeights.h"
 #include "passes/Lower/Host/Passes.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
@@ -388,12 +389,11 @@ int Compilation::run() {
   if (!options.dims.empty()) {
     if (!bindDims())
       return userError;
-    const PassInfo *infer = PassInfo::lookup("onnx-infer-shapes");
-    if (options.from == Phase::Import && infer &&
+    if (options.from == Phase::Import &&
         !runPasses(
             "onnx-infer-shapes",
-            [&](PassManager &manager) {
-              (void)parsePassPipeline("onnx-infer-shapes", manager);
+            [](PassManager &manager) {
+              manager.addNestedPass<func::FuncOp>(createInferShapes());
             },
             false))
       return userError;
