@@ -35,8 +35,9 @@ using namespace moe::share;
 
 namespace {
 
-/// Ops whose hashes, taken together, tell at which distance they come again.
-constexpr size_t window = 4;
+/// Most ops whose hashes, taken together, tell at which distance they come
+/// again.
+constexpr size_t widestWindow = 4;
 /// Periods that are looked at more closely.
 constexpr size_t mostPeriods = 32;
 
@@ -75,6 +76,11 @@ bool isHeavy(Operation *op) {
                                           "moe.experts",
                                           "moe.attention"};
   return names.contains(op->getName().getStringRef());
+}
+
+bool isNorm(Operation *op) {
+  StringRef name = op->getName().getStringRef();
+  return name == "moe.norm" || name.ends_with("Normalization");
 }
 
 /// The ops of a block, as one sequence.
@@ -159,6 +165,7 @@ Run Sequence::runOf(size_t period) const {
 
 Run Sequence::findRun(size_t minOps, const llvm::DenseSet<size_t> &refused) {
   // How often each distance occurs between runs of ops that look the same.
+  size_t window = std::clamp<size_t>(minOps, 1, widestWindow);
   llvm::DenseMap<size_t, size_t> last;
   std::map<size_t, size_t> distances;
   for (size_t i = 0; i + window <= ops.size(); ++i) {
@@ -235,8 +242,36 @@ void sinkConstantOps(Block &block) {
   }
 }
 
+/// Shapes, masks and tables of positions that all layers read stand in the
+/// first one where nodes that compute the same were joined. They move in front
+/// of it.
+void hoistCommonOps(Block &block) {
+  Operation *front = nullptr;
+  llvm::DenseSet<Operation *> layers;
+  for (Operation &op : llvm::make_early_inc_range(block.without_terminator())) {
+    if (isConstant(&op))
+      continue;
+    bool stays = isHeavy(&op) || isNorm(&op) || op.getNumRegions() ||
+                 !isMemoryEffectFree(&op) ||
+                 llvm::any_of(op.getOperands(), [&](Value operand) {
+                   return layers.contains(operand.getDefiningOp());
+                 });
+    if (stays) {
+      layers.insert(&op);
+      front = front ? front : &op;
+    } else if (front) {
+      for (Value operand : op.getOperands())
+        if (Operation *def = operand.getDefiningOp();
+            def && isConstant(def) && !def->isBeforeInBlock(front))
+          def->moveBefore(front);
+      op.moveBefore(front);
+    }
+  }
+}
+
 void ShareLayers::share(func::FuncOp function, SymbolTable &symbols) {
   Block &block = function.getBody().front();
+  hoistCommonOps(block);
   sinkConstantOps(block);
   llvm::DenseSet<size_t> refused;
   unsigned made = 0;

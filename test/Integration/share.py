@@ -276,9 +276,8 @@ def check_message(suite):
     m.inputs["i"] = (TensorProto.INT64, ["n"])
     x = "x"
     for m.layer in range(3):
-        picked = m.node("Gather", m.weight(9, HIDDEN), "i")
-        total = m.node("ReduceSum", picked, m.constant(np.array([0])))
-        x = m.add(x, m.mlp(m.norm(m.add(x, total))))
+        picked = m.node("Gather", m.mlp(m.norm(x)), "i", axis=1)
+        x = m.add(x, m.node("ReduceSum", picked, m.constant(np.array([1]))))
     path = os.path.join(suite.folder, "message")
     value = helper.make_tensor_value_info
     graph = helper.make_graph(

@@ -80,11 +80,32 @@ func.func @extents(%x: tensor<?x16xf32> {onnx.dims = ["n", ""]}, %c: tensor<?xi1
   %w1 = onnx.Initializer "w1" = dense<2.0> : tensor<16x16xf32>
   %t0 = onnx.Transpose(%w0) {perm = array<i64: 1, 0>} : (tensor<16x16xf32>) -> tensor<16x16xf32>
   %t1 = onnx.Transpose(%w1) {perm = array<i64: 1, 0>} : (tensor<16x16xf32>) -> tensor<16x16xf32>
-  %0 = onnx.Compress(%x, %c) {axis = 0 : i64, onnx.dims = [["?1", ""]]} : (tensor<?x16xf32>, tensor<?xi1>) -> tensor<?x16xf32>
-  %1 = onnx.MatMul(%0, %t0) {onnx.dims = [["?1", ""]]} : (tensor<?x16xf32>, tensor<16x16xf32>) -> tensor<?x16xf32>
+  %0 = onnx.MatMul(%x, %t0) {onnx.dims = [["n", ""]]} : (tensor<?x16xf32>, tensor<16x16xf32>) -> tensor<?x16xf32>
+  %1 = onnx.Compress(%0, %c) {axis = 0 : i64, onnx.dims = [["?1", ""]]} : (tensor<?x16xf32>, tensor<?xi1>) -> tensor<?x16xf32>
   %2 = onnx.Relu(%1) {onnx.dims = [["?1", ""]]} : (tensor<?x16xf32>) -> tensor<?x16xf32>
-  %3 = onnx.Compress(%x, %d) {axis = 0 : i64, onnx.dims = [["?2", ""]]} : (tensor<?x16xf32>, tensor<?xi1>) -> tensor<?x16xf32>
-  %4 = onnx.MatMul(%3, %t1) {onnx.dims = [["?2", ""]]} : (tensor<?x16xf32>, tensor<16x16xf32>) -> tensor<?x16xf32>
+  %3 = onnx.MatMul(%x, %t1) {onnx.dims = [["n", ""]]} : (tensor<?x16xf32>, tensor<16x16xf32>) -> tensor<?x16xf32>
+  %4 = onnx.Compress(%3, %d) {axis = 0 : i64, onnx.dims = [["?2", ""]]} : (tensor<?x16xf32>, tensor<?xi1>) -> tensor<?x16xf32>
   %5 = onnx.Relu(%4) {onnx.dims = [["?2", ""]]} : (tensor<?x16xf32>) -> tensor<?x16xf32>
   return %2, %5 : tensor<?x16xf32>, tensor<?x16xf32>
+}
+
+// -----
+
+// What the first layer alone computes, since others read it too, moves in front.
+// CHECK-LABEL: func.func @common
+// CHECK: %[[M:.*]] = onnx.Not
+// CHECK-NOT: = onnx
+// CHECK: %[[Y:.*]] = call @common.layer.0(%{{.*}}, %[[M]], %{{.*}})
+// CHECK: call @common.layer.0(%[[Y]], %[[M]], %{{.*}})
+func.func @common(%x: tensor<4x16xf32>, %m: tensor<4x16xi1>, %z: tensor<f32>) -> tensor<4x16xf32> {
+  %w0 = onnx.Initializer "w0" = dense<1.0> : tensor<16x16xf32>
+  %w1 = onnx.Initializer "w1" = dense<2.0> : tensor<16x16xf32>
+  %0 = onnx.MatMul(%x, %w0) : (tensor<4x16xf32>, tensor<16x16xf32>) -> tensor<4x16xf32>
+  %1 = onnx.Not(%m) : (tensor<4x16xi1>) -> tensor<4x16xi1>
+  %2 = onnx.Where(%1, %0, %z) : (tensor<4x16xi1>, tensor<4x16xf32>, tensor<f32>) -> tensor<4x16xf32>
+  %3 = onnx.Relu(%2) : (tensor<4x16xf32>) -> tensor<4x16xf32>
+  %4 = onnx.MatMul(%3, %w1) : (tensor<4x16xf32>, tensor<16x16xf32>) -> tensor<4x16xf32>
+  %5 = onnx.Where(%1, %4, %z) : (tensor<4x16xi1>, tensor<4x16xf32>, tensor<f32>) -> tensor<4x16xf32>
+  %6 = onnx.Relu(%5) : (tensor<4x16xf32>) -> tensor<4x16xf32>
+  return %6 : tensor<4x16xf32>
 }
