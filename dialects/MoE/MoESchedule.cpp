@@ -43,6 +43,8 @@ LogicalResult GroupedLinearOp::verify() {
     return emitOpError("has codes without scales");
   if (!coded && (!getScales().empty() || !getZeros().empty() || getBlock()))
     return emitOpError("has scales, zeros or blocks without bits");
+  if (!coded && getRoundRows())
+    return emitOpError("has round_rows without bits");
   if (coded && getLayout() != BankLayout::OI)
     return emitOpError("has codes in the layout io; oi is accepted");
 

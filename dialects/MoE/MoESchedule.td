@@ -44,6 +44,9 @@ def MoE_GroupedLinearOp : MoE_Op<"grouped_linear", [AttrSizedOperandSegments,
     (one block), or floats [E, N, blocks]; 2^(bits-1) without them. `biases` are
     [E, N], as many as banks.
 
+    With `round_rows`, which goes with `bits`, rows are rounded to 8 bits first:
+    to multiples, to even, of the largest magnitude / 127 of each block.
+
     ```mlir
     func.func @up(%rows: memref<?x80xf32>, %offsets: memref<9xindex>,
                   %bank: memref<8x128x64xf16>, %out: memref<?x144xf32>) {
@@ -72,7 +75,8 @@ def MoE_GroupedLinearOp : MoE_Op<"grouped_linear", [AttrSizedOperandSegments,
       DefaultValuedAttr<MoE_GateUpAttr, "GateUp::None">:$gate_up,
       DefaultValuedAttr<MoE_LayoutAttr, "BankLayout::OI">:$layout,
       OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$bits,
-      OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$block);
+      OptionalAttr<ConfinedAttr<I64Attr, [IntPositive]>>:$block,
+      UnitAttr:$round_rows);
   let regions = (region SizedRegion<1>:$epilogue);
   let assemblyFormat = [{
     `rows` `(` $rows `:` type($rows) `)`

@@ -83,11 +83,21 @@ LogicalResult PanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     Type result = type.getElementType();
     bool keepsHalves =
         isa<Float16Type, BFloat16Type>(element) && result == element;
-    if (keepsBytes ? !result.isInteger(8) : !result.isF32() && !keepsHalves)
+    bool words = bits && result.isInteger(32);
+    if (keepsBytes ? !result.isInteger(8)
+                   : !result.isF32() && !keepsHalves && !words)
       return emitError() << "#rt.panels of elements of type " << result
                          << "; of " << element << " it has "
-                         << (keepsBytes ? "i8" : "f32");
+                         << (keepsBytes ? "i8"
+                             : bits     ? "f32 or i32"
+                                        : "f32");
     int64_t contracted = transposed ? rows : cols;
+    if (words) {
+      // Words of a whole number of units of 32 codes.
+      if (transposed)
+        return emitError() << "#rt.panels: words of codes are not transposed";
+      contracted = llvm::divideCeil(static_cast<uint64_t>(cols), 32u) * bits;
+    }
     if (depth > contracted)
       return emitError() << "#rt.panels: K = " << depth << ", a source has "
                          << contracted;
@@ -161,7 +171,11 @@ public:
         rowBytes(getRowBytes(attr.getCols(), attr.getBits(), element)) {}
 
   void pack(int64_t expert, int64_t panel, char *out) const {
-    if (int64_t bits = attr.getBits()) {
+    if (attr.getType().getElementType().isInteger(32)) {
+      packAs<uint32_t>(expert, panel, out, [this](const char *row, int64_t i) {
+        return packWord(row, i);
+      });
+    } else if (int64_t bits = attr.getBits()) {
       packAs<float>(expert, panel, out, [=](const char *row, int64_t i) {
         unsigned byte = static_cast<unsigned char>(row[i * bits / 8]);
         return static_cast<float>((byte >> (i * bits % 8)) &
@@ -193,6 +207,21 @@ private:
     packAs<float>(expert, panel, out, [](const char *row, int64_t i) {
       return toFloat(row + i * size, static_cast<FloatT *>(nullptr));
     });
+  }
+
+  /// Word number `number` of a row of codes. Its bytes are columns of codes, so
+  /// that a product of four bytes takes neighbours in one step.
+  uint32_t packWord(const char *row, int64_t number) const {
+    int64_t bits = attr.getBits(), perWord = 32 / bits;
+    uint32_t word = 0;
+    int64_t last = std::min(perWord, attr.getCols() - number * perWord);
+    for (int64_t i = 0; i < last; ++i) {
+      int64_t at = (number * perWord + i) * bits;
+      uint32_t byte = static_cast<unsigned char>(row[at / 8]);
+      uint32_t code = (byte >> (at % 8)) & ((1u << bits) - 1);
+      word |= code << (i % 4 * 8 + i / 4 * bits);
+    }
+    return word;
   }
 
   /// Where column `column` of a panel comes from: the source and the number of

@@ -48,8 +48,11 @@ def Rt_PanelsAttr
     Sources of f16, bf16, f32 or f64 become f32; those of f16 and bf16 may stay
     as they are. With `bits` of 2, 4 or 8 the elements of a source are unsigned
     codes of so many bits, packed along its columns with the lowest bits first;
-    they become f32 too. Without `bits`, sources of 8-bit integers keep their
-    bytes: K then counts bytes.
+    they become f32 too, or words of i32: K then counts words, of 32 / `bits`
+    codes each, and byte b of a word has code b in its lowest bits, then code
+    b + 4 and so on. Codes beyond the last one, up to the next multiple of 32,
+    are zeros. Without `bits`, sources of 8-bit integers keep their bytes: K then
+    counts bytes.
 
     ```mlir
     #rt.panels<sources = [#onnx.file<"m.onnx", 0, 1048576> : tensor<8x64x512xf32>],

@@ -30,6 +30,8 @@ struct HostCpu {
   std::vector<std::string> required;
   /// Width of the vector registers in bits.
   unsigned vectorBits = 256;
+  /// Whether registers of that width can be multiplied byte by byte.
+  bool integerDot = false;
 };
 
 /// Resolves "native" or an LLVM CPU name. Fails with a message in `error` when

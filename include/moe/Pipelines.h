@@ -7,6 +7,8 @@
 #ifndef MOE_PIPELINES_H
 #define MOE_PIPELINES_H
 
+#include "moe/Activations.h"
+
 #include "mlir/Pass/PassOptions.h"
 #include "llvm/ADT/StringRef.h"
 #include <optional>
@@ -34,12 +36,25 @@ llvm::StringRef getPhaseName(Phase phase);
 std::optional<Phase> parsePhase(llvm::StringRef name);
 
 /// Options of the host pipeline.
-struct HostPipelineOptions
-    : mlir::PassPipelineOptions<HostPipelineOptions> {
+struct HostPipelineOptions : mlir::PassPipelineOptions<HostPipelineOptions> {
   Option<unsigned> vectorBits{
       *this, "vector-bits",
       llvm::cl::desc("Width of the target's vector registers"),
       llvm::cl::init(256)};
+  Option<bool> integerDot{
+      *this, "integer-dot",
+      llvm::cl::desc("Whether the target multiplies bytes and adds up"),
+      llvm::cl::init(false)};
+  Option<Activations> activations{
+      *this, "activations",
+      llvm::cl::desc("How exact activations beside weights of fewer bits stay"),
+      llvm::cl::init(Activations::Exact),
+      llvm::cl::values(
+          clEnumValN(Activations::F32, "f32", "f32 arithmetic"),
+          clEnumValN(Activations::Exact, "exact", "as exact as f32"),
+          clEnumValN(Activations::Close, "close", "errors below 1e-4"),
+          clEnumValN(Activations::Rounded, "rounded",
+                     "rounded to 8 bits beside codes"))};
   Option<int64_t> grain{
       *this, "grain",
       llvm::cl::desc("Scalar operations of a parallel task, at least"),

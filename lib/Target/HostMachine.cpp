@@ -104,6 +104,7 @@ LogicalResult moe::resolveHostCpu(StringRef name, HostCpu &cpu,
       return failure();
     }
   cpu.vectorBits = has("avx512f") && has("avx512vl") ? 512 : 256;
+  cpu.integerDot = has(cpu.vectorBits == 512 ? "avx512vnni" : "avxvnni");
   return success();
 }
 

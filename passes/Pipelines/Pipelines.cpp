@@ -107,6 +107,8 @@ void moe::buildHostLoopsPipeline(OpPassManager &manager,
     manager.addPass(createProfilePointsPass());
   ExpandGroupedPassOptions grouped;
   grouped.vectorBits = options.vectorBits;
+  grouped.integerDot = options.integerDot;
+  grouped.activations = options.activations;
   manager.addPass(createExpandGroupedPass(grouped));
   manager.addNestedPass<func::FuncOp>(createHostDeallocPass());
 

@@ -15,7 +15,10 @@ import sys
 PRODUCT = re.compile(r"vfn?m(add|sub)\d+ps|vdpbf16ps|vpdpbusds?\b")
 ADDRESS = re.compile(r"(mov[qal]?|lea[ql]?|add[ql]?|sub[ql]?|imul[ql]?|shl[ql]?"
                      r"|inc[ql]?|dec[ql]?)\s")
-STACK = re.compile(r"\(%r[sb]p")
+STACK = re.compile(r"\(%rsp")
+# Where %rbp points to the stack as well; elsewhere it is any register.
+FRAME = re.compile(r"mov\w*\s+%rsp, %rbp|lea\w*\s+.*\(%rsp.*\), %rbp")
+FRAME_STACK = re.compile(r"\(%r[sb]p")
 
 
 def read_functions(objdump, path):
@@ -53,11 +56,13 @@ def main():
     for name, body in read_functions(objdump, path):
         if not name.startswith("moe.kernel."):
             continue
+        framed = any(FRAME.search(text) for _, text in body)
+        refers = FRAME_STACK if framed else STACK
         for loop in inner_loops(body):
             products = sum(bool(PRODUCT.search(text)) for text in loop)
             if not products:
                 continue
-            stack = sum(bool(STACK.search(text)) for text in loop)
+            stack = sum(bool(refers.search(text)) for text in loop)
             moves = sum(bool(ADDRESS.match(text)) for text in loop)
             print(f"{name}: products {products}, stack {stack}, "
                   f"moves {moves}")

@@ -9,7 +9,8 @@ constants, inputs of the model or codes of 2, 4 and 8 bits. Each is compiled
 and compared with NumPy in float64 for 0, 1, 3, 17 and 64 tokens, with tokens
 spread over experts, all sent to one, and slots left out; then held to its
 promise that neither the number of threads nor the other tokens of a batch
-change a bit. MatMulNBits is compared with ONNX Runtime as well.
+change a bit. MatMulNBits is compared with ONNX Runtime as well. What has codes
+is compiled for each value of --activations.
 
 Closes with the line `N passed, N failed`; exits with 1 if anything failed.
 """
@@ -32,8 +33,12 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
 DTYPES = {"f32": np.float32, "f16": np.float16, "f64": np.float64,
           "bf16": ml_dtypes.bfloat16, "ui8": np.uint8, "i32": np.int32}
 TOKENS = (0, 1, 3, 17, 64)
+# CPUs without instructions for integer products.
+PLAIN = ("x86-64-v3", "x86-64-v4")
 # Error of a result relative to its norm, by the type that it is stored in.
 BOUNDS = {"f32": 1e-6, "f64": 1e-6, "f16": 4e-4, "bf16": 3e-3}
+# The same beside codes, by what becomes of activations.
+CODES = {"f32": 0, "exact": 0, "close": 1e-4, "rounded": 3e-2}
 
 
 def mlir_type(array_or_dims, kind):
@@ -337,7 +342,10 @@ def layers():
         fields["seed"] = len(out) + 1
         if "act" not in fields:
             pool = GATED if fields.get("form", "none") != "none" else UNGATED
-            fields["act"] = list(pool)[len(out) % len(pool)]
+            # It has steps: no bound on its errors follows from its input's.
+            pool = [act for act in pool
+                    if act != "power" or "bits" not in fields]
+            fields["act"] = pool[len(out) % len(pool)]
         out.append(Layer(**fields))
 
     for form in all_forms:
@@ -396,6 +404,11 @@ def layers():
                                                    inner=60, zeros=True)
     add(bits=4, block=512, hidden=1024, inner=520, experts=2)
     add(bits=4, block=16, slots=0, experts=1, hidden=64, inner=64)
+    # Many rows for an expert: several blocks, which fetch ahead.
+    for bits in (2, 4, 8):
+        add(bits=bits, block=32, experts=2, slots=2, hidden=256, inner=128,
+            width=100, form="interleave", zeros=bits == 4, bias="gd")
+    add(bits=8, block=128, hidden=328, inner=200, zeros=True, form="separate")
     return out
 
 
@@ -473,17 +486,18 @@ class Suite:
         return [(name[1:], drawn[id(layer)][what] if isinstance(what, str)
                  else what) for name, _, what, layer in arguments]
 
-    def check_group(self, number, group, cpu):
-        path = os.path.join(self.folder, f"{cpu}{number}")
+    def check_group(self, number, group, cpu, activations="exact"):
+        path = os.path.join(self.folder, f"{cpu}{activations}{number}")
         arguments = self.module(group, path)
         so = path + ".so"
         code, text = self.tool("moe-compile", path + ".mlir", "-o", so,
-                               f"--mcpu={cpu}")
-        names = [f"{layer.name} on {cpu} {describe(layer)}" for layer in group]
+                               f"--mcpu={cpu}", f"--activations={activations}")
+        names = [f"{layer.name} on {cpu} activations={activations} "
+                 f"{describe(layer)}" for layer in group]
         if code:
             if len(group) > 1:
                 for i, layer in enumerate(group):
-                    self.check_group(f"{number}.{i}", [layer], cpu)
+                    self.check_group(f"{number}.{i}", [layer], cpu, activations)
                 return
             self.say(names[0], f"moe-compile: exit status {code}: {text[:800]}")
             return
@@ -510,6 +524,8 @@ class Suite:
                 norm = np.linalg.norm(want)
                 error = np.linalg.norm(got - want) / (norm or 1)
                 bound = BOUNDS[layer.x_type]
+                if layer.bits and cpu not in PLAIN:
+                    bound = max(bound, CODES[activations])
                 if not error <= bound:
                     note(i, f"T = {tokens}: relative error {error:.2e}, "
                             f"{bound:.0e} is accepted")
@@ -554,11 +570,13 @@ class Suite:
     # --- MatMulNBits ----------------------------------------------------------
 
     def check_matmul(self, number, cpu, k, n, bits, block, zeros, bias,
-                     dims, kind=np.float32, groups=None, level=0):
+                     dims, kind=np.float32, groups=None, level=0,
+                     activations="exact"):
         name = (f"MatMulNBits on {cpu} K={k} N={n} bits={bits} block={block} "
                 f"zeros={zeros or 'none'} bias={bias} {np.dtype(kind).name}"
                 + (" g_idx" if groups is not None else "")
-                + (f" accuracy_level={level}" if level else ""))
+                + (f" accuracy_level={level}" if level else "")
+                + f" activations={activations}")
         rng = np.random.default_rng(number)
         blocks = -(-k // block)
         codes = rng.integers(0, 1 << bits, (n, blocks * block))
@@ -597,10 +615,11 @@ class Suite:
             helper.make_opsetid("", 20),
             helper.make_opsetid("com.microsoft", 1)])
         model.ir_version = 10
-        path = os.path.join(self.folder, f"{cpu}m{number}")
+        path = os.path.join(self.folder, f"{cpu}{activations}m{number}")
         onnx.save(model, path + ".onnx")
         code, text = self.tool("moe-compile", path + ".onnx", "-o",
-                               path + ".so", f"--mcpu={cpu}")
+                               path + ".so", f"--mcpu={cpu}",
+                               f"--activations={activations}")
         plain = groups is None or np.array_equal(groups, np.arange(k) // block)
         if not plain:
             wrong = code != 1 or "g_idx" not in text
@@ -634,12 +653,74 @@ class Suite:
                 problem = problem or f"shape {got.shape}"
                 break
             bound = BOUNDS["f32" if kind == np.float32 else "f16"]
+            # What is rounded in any case is exact from there on.
+            digits = cpu not in PLAIN and level != 4
+            if digits:
+                bound = max(bound, CODES[activations])
             error = np.linalg.norm(got - want) / (np.linalg.norm(want) or 1)
             if not error <= bound:
                 problem = problem or f"M = {m}: relative error {error:.2e}"
             if kind == np.float32 and zeros != "floats" and m:
                 problem = problem or self.compare_ort(
-                    model, a, got, 2e-3 if level == 4 else 1e-5)
+                    model, a, got, 2e-3 if level == 4 else max(
+                        1e-5, CODES[activations] if digits else 0))
+        self.say(name, problem)
+
+    def check_strange(self, block, cpu, activations):
+        """Rows of zeros, of tiny and of huge numbers; a NaN or an infinity
+        makes all of its row no numbers, and no other."""
+        name = (f"strange rows, block={block} on {cpu} "
+                f"activations={activations}")
+        k, n, bits = 256, 40, 4
+        rng = np.random.default_rng(block)
+        codes = rng.integers(0, 1 << bits, (n, k))
+        scales = rng.uniform(0.5, 1.5, (n, k // block)).astype(np.float32)
+        value = helper.make_tensor_value_info
+        graph = helper.make_graph(
+            [helper.make_node("MatMulNBits", ["A", "B", "scales"], ["Y"], K=k,
+                              N=n, bits=bits, block_size=block,
+                              domain="com.microsoft")],
+            "g", [value("A", TensorProto.FLOAT, ["t", k])],
+            [value("Y", TensorProto.FLOAT, ["t", n])],
+            [numpy_helper.from_array(pack(codes, bits).reshape(
+                n, k // block, -1), "B"),
+             numpy_helper.from_array(scales, "scales")])
+        model = helper.make_model(graph, opset_imports=[
+            helper.make_opsetid("", 20),
+            helper.make_opsetid("com.microsoft", 1)])
+        model.ir_version = 10
+        path = os.path.join(self.folder, f"{cpu}{activations}s{block}")
+        onnx.save(model, path + ".onnx")
+        code, text = self.tool("moe-compile", path + ".onnx", "-o",
+                               path + ".so", f"--mcpu={cpu}",
+                               f"--activations={activations}")
+        if code:
+            self.say(name, f"moe-compile: exit status {code}: {text[:800]}")
+            return
+        matrix = (codes - 8.0) * np.repeat(scales.astype(np.float64), block, 1)
+        a = rng.standard_normal((9, k)).astype(np.float32)
+        a[1] = 0
+        a[2] *= np.float32(1e-42)
+        a[3] *= np.float32(1e30)
+        a[4, 5], a[6, 250], a[7, 100] = np.nan, np.inf, -np.inf
+        a[8, 17] = 3e5    # beside it the others of its block are small
+        code, results = self.run(path + ".so", [("A", a)])
+        if code:
+            self.say(name, f"exit status {code}: {results}")
+            return
+        got, problem = results[0].astype(np.float64), ""
+        for row in (4, 6, 7):
+            if np.isfinite(got[row]).any():
+                problem = f"row {row} with {a[row].max()} has finite results"
+        for row in (0, 1, 2, 3, 5, 8):
+            # By the norms of the factors: a block has one scale.
+            limit = (np.linalg.norm(a[row].astype(np.float64))
+                     * np.linalg.norm(matrix, axis=1).max() + 1e-28)
+            bound = max(1e-6, CODES[activations] if cpu not in PLAIN else 0)
+            worst = np.abs(got[row] - a[row].astype(np.float64) @ matrix.T)
+            if not (worst <= bound * limit).all():
+                problem = problem or (f"row {row}: error {worst.max():.2e}, "
+                                      f"{bound * limit:.2e} is accepted")
         self.say(name, problem)
 
     @staticmethod
@@ -680,6 +761,41 @@ def describe(layer):
     return "(" + ", ".join(fields) + ")"
 
 
+def check_all(suite, cpu, activations, drawn):
+    pattern = suite.options.k
+    chosen = [layer for layer in drawn
+              if re.search(pattern, layer.name + describe(layer))]
+    number = 0
+    while chosen:
+        size = 12
+        while size < len(chosen) and chosen[size].rounded:
+            size += 1    # beside the layer that it is compared with
+        suite.check_group(number, chosen[:size], cpu, activations)
+        number, chosen = number + 1, chosen[size:]
+    if not re.search(pattern, "MatMulNBits"):
+        return
+
+    def matmul(*arguments, **keywords):
+        suite.check_matmul(*arguments[:1], cpu, *arguments[1:], **keywords,
+                           activations=activations)
+
+    number = 0
+    for bits in (2, 4, 8):
+        for block, k, n in ((16, 64, 40), (32, 72, 33), (128, 300, 64)):
+            for zeros in ("", "codes", "floats"):
+                number += 1
+                matmul(number, k, n, bits, block, zeros, number % 2 == 0,
+                       1 + number % 3)
+    matmul(101, 64, 32, 4, 32, "codes", True, 2, np.float16)
+    matmul(102, 64, 32, 4, 32, "", False, 2, groups=np.arange(64) // 32)
+    matmul(103, 64, 32, 4, 32, "", False, 2, groups=np.arange(64)[::-1] // 32)
+    matmul(104, 128, 48, 4, 32, "", True, 2, level=4)
+    matmul(105, 100, 40, 8, 32, "codes", False, 3, level=4)
+    matmul(106, 300, 40, 4, 128, "", False, 1, level=4)
+    for block in (16, 128):
+        suite.check_strange(block, cpu, activations)
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__,
@@ -697,36 +813,11 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         suite = Suite(options, folder)
         for cpu in options.mcpu or ("native", "x86-64-v3"):
-            chosen = [layer for layer in layers()
-                      if re.search(options.k, layer.name + describe(layer))]
-            number = 0
-            while chosen:
-                size = 12
-                while size < len(chosen) and chosen[size].rounded:
-                    size += 1    # beside the layer that it is compared with
-                suite.check_group(number, chosen[:size], cpu)
-                number, chosen = number + 1, chosen[size:]
-            number = 0
-            for bits in (2, 4, 8):
-                for block, k, n in ((16, 64, 40), (32, 72, 33), (128, 300, 64)):
-                    for zeros in ("", "codes", "floats"):
-                        number += 1
-                        if not re.search(options.k, "MatMulNBits"):
-                            continue
-                        suite.check_matmul(number, cpu, k, n, bits, block,
-                                           zeros, number % 2 == 0,
-                                           1 + number % 3)
-            if re.search(options.k, "MatMulNBits"):
-                suite.check_matmul(101, cpu, 64, 32, 4, 32, "codes", True, 2,
-                                   np.float16)
-                suite.check_matmul(102, cpu, 64, 32, 4, 32, "", False, 2,
-                                   groups=np.arange(64) // 32)
-                suite.check_matmul(103, cpu, 64, 32, 4, 32, "", False, 2,
-                                   groups=np.arange(64)[::-1] // 32)
-                suite.check_matmul(104, cpu, 128, 48, 4, 32, "", True, 2,
-                                   level=4)
-                suite.check_matmul(105, cpu, 100, 40, 8, 32, "codes", False, 3,
-                                   level=4)
+            check_all(suite, cpu, "exact", layers())
+            if cpu not in PLAIN:
+                for activations in ("f32", "close", "rounded"):
+                    check_all(suite, cpu, activations,
+                              [layer for layer in layers() if layer.bits])
     print(f"{suite.passed} passed, {suite.failed} failed")
     return 1 if suite.failed or not suite.passed else 0
 

@@ -209,6 +209,8 @@ int Compilation::lower() {
   for (auto [lowered, cpu] : llvm::zip_equal(modules, cpus)) {
     HostPipelineOptions pipeline;
     pipeline.vectorBits = cpu.vectorBits;
+    pipeline.integerDot = cpu.integerDot;
+    pipeline.activations = options.activations;
     pipeline.profile = options.profile;
     ok = ok && runPasses(
                    lowered, "host loops",

@@ -42,6 +42,11 @@ CODE
                         for the most capable CPU that its machine is
   -O0 -O1 -O2 -O3       effort of LLVM (default: -O2); with -O0 plain nodes also
                         stay as they are, nothing is recognised in them
+  --activations=f32|exact|close|rounded
+                        what products with weights of 2, 4 or 8 bits do with
+                        their other factor: f32 arithmetic; integers as exact
+                        as that (default); integers of 16 bits, errors below
+                        1e-4; of 8 bits, errors of about 1e-2
   --dim NAME=N          compile for one value of a symbolic extent; repeatable
   --profile             code that can tell how long each operation takes
                         (moe-run --profile); without it there is nothing of
@@ -88,6 +93,9 @@ struct CommandLine {
                            cl::cat(category)};
   cl::opt<char> optLevel{"O", cl::Prefix, cl::desc("Optimisation level"),
                          cl::init('2'), cl::cat(category)};
+  cl::opt<std::string> activations{"activations",
+                                   cl::desc("f32, exact, close or rounded"),
+                                   cl::init("exact"), cl::cat(category)};
   cl::opt<std::string> emit{"emit", cl::desc("so, obj, llvm or mlir"),
                             cl::init(""), cl::cat(category)};
   cl::opt<std::string> from{"compile-from", cl::desc("First phase"),
@@ -138,8 +146,9 @@ std::string findUnavailable(const CommandLine &line) {
     return "target '" + line.target + "' is not available in this build; " +
            "expected host";
   if (line.emit == "ptx" || line.emit == "cubin")
-    return "--emit=" + line.emit + " needs the target cuda, which is not "
-                                   "available in this build";
+    return "--emit=" + line.emit +
+           " needs the target cuda, which is not "
+           "available in this build";
   std::pair<const cl::Option *, const char *> options[] = {
       {&line.sm, "the target cuda"},
       {&line.requireDevice, "the target cuda"},
@@ -202,6 +211,18 @@ std::string convert(const CommandLine &line, Options &options) {
     return std::string("-O") + char(line.optLevel) + ": expected -O0 to -O3";
   options.optLevel = line.optLevel - '0';
 
+  if (line.activations == "f32")
+    options.activations = Activations::F32;
+  else if (line.activations == "exact")
+    options.activations = Activations::Exact;
+  else if (line.activations == "close")
+    options.activations = Activations::Close;
+  else if (line.activations == "rounded")
+    options.activations = Activations::Rounded;
+  else
+    return "--activations=" + line.activations +
+           ": expected f32, exact, close or rounded";
+
   bool isOnnx = StringRef(options.input).ends_with(".onnx");
   options.from = isOnnx ? Phase::Import : Phase::Raise;
   for (auto [text, phase] : {std::pair{&line.from, &options.from},
@@ -225,8 +246,8 @@ std::string convert(const CommandLine &line, Options &options) {
            getPhaseName(options.to).str();
 
   if (line.emit.empty())
-    options.emit = options.to == Phase::Target ? Emit::SharedObject
-                                               : Emit::MLIR;
+    options.emit =
+        options.to == Phase::Target ? Emit::SharedObject : Emit::MLIR;
   else if (line.emit == "so")
     options.emit = Emit::SharedObject;
   else if (line.emit == "obj")

@@ -18,6 +18,7 @@ struct Options {
   std::string output = "-";
   std::string cpu = "native";
   unsigned optLevel = 2;
+  Activations activations = Activations::Exact;
   Emit emit = Emit::SharedObject;
   Phase from = Phase::Import;
   Phase to = Phase::Target;

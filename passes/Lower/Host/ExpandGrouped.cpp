@@ -106,6 +106,7 @@ struct ExpandGroupedPass : moe::impl::ExpandGroupedPassBase<ExpandGroupedPass> {
 
   void runOnOperation() override {
     MicroKernels kernels(getOperation(), KernelTile(vectorBits));
+    IntegerKernels integers(kernels, integerDot, activations);
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
       if (isa<ir::GroupedLinearOp, ir::CombineOp, ir::AttendOp>(op))
@@ -114,8 +115,11 @@ struct ExpandGroupedPass : moe::impl::ExpandGroupedPassBase<ExpandGroupedPass> {
     for (Operation *op : ops) {
       OpBuilder builder(op);
       if (auto linear = dyn_cast<ir::GroupedLinearOp>(op)) {
-        GroupedLinear(linear, kernels, builder).emit();
+        GroupedLinear expansion(linear, kernels, integers, builder);
+        expansion.emit();
         ++numProducts;
+        if (expansion.isInteger())
+          ++numIntegers;
       } else if (auto attend = dyn_cast<ir::AttendOp>(op)) {
         expandAttention(attend, kernels, builder);
         ++numAttentions;

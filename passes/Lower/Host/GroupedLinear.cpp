@@ -28,8 +28,7 @@ static ElementsAttr getConstant(Value buffer) {
   return {};
 }
 
-/// The constants behind all buffers, or null.
-static ArrayAttr getConstants(ValueRange buffers) {
+ArrayAttr moe::getConstants(ValueRange buffers) {
   SmallVector<Attribute> values;
   for (Value buffer : buffers) {
     ElementsAttr value = getConstant(buffer);
@@ -95,8 +94,12 @@ void GroupedLinear::preparePanels() {
   int64_t bits = *op.getBits(), blocks = op.getNumBlocks();
   int64_t bytes = llvm::divideCeil(static_cast<uint64_t>(inner), 8 / bits);
   int64_t rowBytes = cast<MemRefType>(op.getBanks()[0].getType()).getDimSize(2);
-  panelCodes =
-      packed(banks, stored, rowBytes, false, bytes, 0, b.b.getIntegerType(8));
+  if (form)
+    panelCodes = packed(banks, stored, rowBytes * (8 / bits), false,
+                        units * form->getPanelWords(), bits, b.b.getI32Type());
+  else
+    panelCodes =
+        packed(banks, stored, rowBytes, false, bytes, 0, b.b.getIntegerType(8));
   panelScales = packed(scales, stored, blocks, false, blocks, 0, f32);
   if (!zeros)
     return;
@@ -165,9 +168,14 @@ void GroupedLinear::emit() {
   outColumns = cast<MemRefType>(op.getOut().getType()).getDimSize(1);
   rows = b.flat(op.getRows());
   out = b.flat(op.getOut());
+  form = chooseForm();
   preparePanels();
   prepareTasks();
-  bool converts = !panelWeights;
+  if (form)
+    prepareDigits();
+  else if (op.getRoundRows())
+    prepareRounding();
+  bool converts = !panelWeights && !form;
   b.parallel(
       b.mul(numChunks, groups),
       [&] {
@@ -197,7 +205,9 @@ void GroupedLinear::emitTask(Value task) {
   Value to = b.min(b.add(from, panelsPerTask), b.constant(panels));
   b.forRange(from, to, 1, [&](Value panel) {
     fillBias(panel);
-    if (panelWeights)
+    if (form)
+      emitIntegerPanel(panel);
+    else if (panelWeights)
       emitPackedPanel(panel);
     else
       emitConvertedPanel(panel);
@@ -207,13 +217,15 @@ void GroupedLinear::emitTask(Value task) {
 /// Divides `total` rows into blocks whose sizes differ by one at most.
 void GroupedLinear::forBlocks(
     Value total, function_ref<void(Value, Value, Value, Value)> body) {
-  // From maxRows on there are two blocks, so that the next panel is fetched
-  // while the second one computes.
-  Value full =
-      b.compare(arith::CmpIPredicate::uge, total, b.constant(tile.maxRows));
-  Value least = b.select(full, b.constant(2), b.constant(1));
-  Value blocks =
-      arith::MaxUIOp::create(b.b, b.loc, b.ceilDiv(total, tile.maxRows), least);
+  int64_t most = form ? integers.getMaxRows(*form) : tile.maxRows;
+  Value blocks = b.ceilDiv(total, most);
+  if (!form) {
+    // From maxRows on there are two blocks, so that the next panel is fetched
+    // while the second one computes.
+    Value full = b.compare(arith::CmpIPredicate::uge, total, b.constant(most));
+    Value least = b.select(full, b.constant(2), b.constant(1));
+    blocks = arith::MaxUIOp::create(b.b, b.loc, blocks, least);
+  }
   Value base = b.div(total, blocks), larger = b.rem(total, blocks);
   b.forRange(b.constant(0), blocks, 1, [&](Value number) {
     Value first = b.add(b.mul(number, base), b.min(number, larger));

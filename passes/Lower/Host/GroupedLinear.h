@@ -8,12 +8,16 @@
 
 #include "dialects/MoE/MoEDialect.h"
 #include "passes/Lower/Host/GroupedEmitter.h"
+#include "passes/Lower/Host/IntegerKernels.h"
 #include "passes/Lower/Host/MicroKernels.h"
 
 namespace moe {
 
 /// Most rows that a task takes through its panels at once.
 inline constexpr int64_t chunkRows = 192;
+
+/// The constants behind all buffers, or null.
+mlir::ArrayAttr getConstants(mlir::ValueRange buffers);
 
 /// Expands one grouped product.
 ///
@@ -23,13 +27,16 @@ inline constexpr int64_t chunkRows = 192;
 /// order, whoever computes it.
 ///
 /// Weights that are constants are packed into panels when the artifact is
-/// written (#rt.panels). Others, and weights stored in fewer bits, are brought
-/// into that form a block of a panel at a time, for all rows of the task.
+/// written (#rt.panels). Codes in panels are multiplied as they are where the
+/// target multiplies bytes; rows are brought into digits for that before the
+/// tasks. Other codes, and weights that are no constants, become f32 a block of
+/// a panel at a time, for all rows of the task.
 class GroupedLinear {
 public:
   GroupedLinear(ir::GroupedLinearOp op, MicroKernels &kernels,
-                mlir::OpBuilder &builder)
-      : op(op), kernels(kernels), tile(kernels.tile), b{builder, op.getLoc()},
+                IntegerKernels &integers, mlir::OpBuilder &builder)
+      : op(op), kernels(kernels), integers(integers),
+        tile(kernels.tile), b{builder, op.getLoc()},
         experts(op.getNumExperts()), inner(op.getInner()), width(op.getWidth()),
         perPanel(op.isGated() ? tile.columns / 2 : tile.columns),
         panels(llvm::divideCeil(static_cast<uint64_t>(width), perPanel)),
@@ -37,6 +44,8 @@ public:
         element(builder.getF32Type()) {}
 
   void emit();
+  /// Whether it became products of integers.
+  bool isInteger() const { return form.has_value(); }
 
 private:
   using Value = mlir::Value;
@@ -70,6 +79,14 @@ private:
   Value scalarEpilogue(ValueRange arguments);
   bool canVectorise();
 
+  // Products of digits and codes.
+  std::optional<IntegerForm> chooseForm();
+  std::string whyNotIntegers();
+  void prepareDigits();
+  void prepareRounding();
+  void forRows(function_ref<void(Value row)> body);
+  void emitIntegerPanel(Value panel);
+
   // Blocks of weights in f32.
   void convertCodes(Value panel, Value from, Value count);
   void convertElements(Value panel, Value from, Value count);
@@ -82,6 +99,7 @@ private:
 
   ir::GroupedLinearOp op;
   MicroKernels &kernels;
+  IntegerKernels &integers;
   const KernelTile tile;
   Emitter b;
   int64_t experts, inner, width, perPanel, panels;
@@ -94,6 +112,11 @@ private:
   /// Packed weights, floats or codes; scales, zero points and biases in the
   /// same order. Null where they are not constants.
   Value panelWeights, panelCodes, panelScales, panelZeros, panelBias;
+  /// How rows and codes are multiplied as integers; then panelCodes are words.
+  std::optional<IntegerForm> form;
+  /// Rows in digits, and what of them belongs together.
+  Value digitRows;
+  int64_t digitStride = 0, units = 0, unitsPerScale = 0;
   /// Tasks: [expert, first row, last row] of each chunk; null where one expert
   /// has all rows.
   Value chunks, numChunks, numTokens;

@@ -592,7 +592,7 @@ struct HostDensePass : moe::impl::HostDensePassBase<HostDensePass> {
         b.getI64IntegerAttr(product.width),
         ir::GateUpAttr::get(b.getContext(), ir::GateUp::None),
         ir::BankLayoutAttr::get(b.getContext(), product.layout), IntegerAttr(),
-        IntegerAttr());
+        IntegerAttr(), UnitAttr());
     {
       OpBuilder::InsertionGuard guard(b);
       SmallVector<Location> locs(types.size(), loc);

@@ -60,6 +60,27 @@ std::string MicroKernels::Kind::getName() const {
   return name + suffixes[static_cast<int>(form)].str();
 }
 
+void moe::chooseByRows(func::FuncOp function, int64_t least, int64_t most,
+                       function_ref<func::FuncOp(int64_t)> getKernel) {
+  OpBuilder b(function.getContext());
+  Location loc = function.getLoc();
+  b.setInsertionPointToStart(&function.front());
+  auto cases = llvm::to_vector(llvm::seq<int64_t>(least, most));
+  auto choice = scf::IndexSwitchOp::create(
+      b, loc, TypeRange(), function.getArgument(0), cases, cases.size());
+  auto fill = [&](Region &region, int64_t rows) {
+    OpBuilder::InsertionGuard guard(b);
+    b.createBlock(&region);
+    func::CallOp::create(b, loc, getKernel(rows),
+                         function.getArguments().drop_front());
+    scf::YieldOp::create(b, loc);
+  };
+  for (auto [region, rows] : llvm::zip(choice.getCaseRegions(), cases))
+    fill(region, rows);
+  fill(choice.getDefaultRegion(), most);
+  func::ReturnOp::create(b, loc);
+}
+
 func::FuncOp MicroKernels::getAny(Type element, bool prefetch) {
   return getAny(element, prefetch ? Form::Prefetch : Form::Plain);
 }
@@ -78,24 +99,10 @@ func::FuncOp MicroKernels::getAny(Type element, Form form) {
   SmallVector<Type> types = {IndexType::get(context)};
   llvm::append_range(types, argumentTypes(element, form != Form::Plain));
   function = create(kind.getName(), types);
-  OpBuilder b(context);
-  Location loc = function.getLoc();
-  b.setInsertionPointToStart(&function.front());
-  int64_t least = prefetch ? tile.maxRows / 2 : 1;
-  auto cases = llvm::to_vector(llvm::seq<int64_t>(least, tile.maxRows));
-  auto choice = scf::IndexSwitchOp::create(
-      b, loc, TypeRange(), function.getArgument(0), cases, cases.size());
-  auto fill = [&](Region &region, int64_t rows) {
-    OpBuilder::InsertionGuard guard(b);
-    b.createBlock(&region);
-    func::CallOp::create(b, loc, get({element, rows, form}),
-                         function.getArguments().drop_front());
-    scf::YieldOp::create(b, loc);
-  };
-  for (auto [region, rows] : llvm::zip(choice.getCaseRegions(), cases))
-    fill(region, rows);
-  fill(choice.getDefaultRegion(), tile.maxRows);
-  func::ReturnOp::create(b, loc);
+  chooseByRows(function, prefetch ? tile.maxRows / 2 : 1, tile.maxRows,
+               [&](int64_t rows) {
+                 return get({element, rows, form});
+               });
   return function;
 }
 

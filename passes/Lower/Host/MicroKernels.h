@@ -63,6 +63,11 @@ public:
   /// the last argument.
   mlir::func::FuncOp getAnyStrided();
 
+  /// A kernel without a body yet.
+  mlir::func::FuncOp create(const std::string &name,
+                            llvm::ArrayRef<mlir::Type> types);
+  mlir::MLIRContext *getContext() { return module.getContext(); }
+
   const KernelTile tile;
 
 private:
@@ -78,12 +83,15 @@ private:
 
   mlir::func::FuncOp get(Kind kind);
   mlir::func::FuncOp getAny(mlir::Type element, Form form);
-  mlir::func::FuncOp create(const std::string &name,
-                            llvm::ArrayRef<mlir::Type> types);
 
   mlir::ModuleOp module;
   std::map<std::string, mlir::func::FuncOp> kernels;
 };
+
+/// Makes the body of a function whose first argument is a number of rows, from
+/// `least` to `most`: it hands the others to the kernel for so many.
+void chooseByRows(mlir::func::FuncOp function, int64_t least, int64_t most,
+                  llvm::function_ref<mlir::func::FuncOp(int64_t)> getKernel);
 
 } // namespace moe
 

@@ -6,6 +6,8 @@
 #ifndef MOE_PASSES_LOWER_HOST_PASSES_H
 #define MOE_PASSES_LOWER_HOST_PASSES_H
 
+#include "moe/Activations.h"
+
 #include "mlir/Pass/Pass.h"
 
 namespace mlir {

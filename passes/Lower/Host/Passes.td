@@ -194,10 +194,16 @@ def ExpandGroupedPass : Pass<"moe-expand-grouped", "::mlir::ModuleOp"> {
     `moe.grouped_linear` becomes an `rt.parallel_for` whose tasks go through a
     run of panels of one expert's weights, for some of its rows, and call
     kernels: private functions that multiply 1 to 8 rows (1 to 6 with AVX2) with
-    one panel. Constant weights are packed into panels (`#rt.panels`); others,
-    and codes of a few bits, are converted a block of a panel at a time. The
-    epilogue is computed on vectors. `moe.combine` becomes a parallel loop over
-    tokens.
+    one panel. Constant weights are packed into panels (`#rt.panels`); others
+    are converted a block of a panel at a time. The epilogue is computed on
+    vectors. `moe.combine` becomes a parallel loop over tokens.
+
+    Codes of 2, 4 and 8 bits are multiplied as integers where the target can
+    (`integer-dot`): rows are split into three digits of 8 bits first, with
+    `activations=close` into two, with `rounded` into one. With
+    `activations=f32`, in blocks that are no multiple of 16, and on other targets
+    codes become f32 a block of a panel at a time; but for the first case that
+    is a remark.
 
     `moe.attend` becomes two parallel loops. The first one packs keys and values
     into panels, the second one computes the scores of 8 (6) rows at a time, and
@@ -208,9 +214,23 @@ def ExpandGroupedPass : Pass<"moe-expand-grouped", "::mlir::ModuleOp"> {
   let options = [
     Option<"vectorBits", "vector-bits", "unsigned", "512",
            "Width of the target's vector registers">,
+    Option<"integerDot", "integer-dot", "bool", "false",
+           "Whether the target multiplies bytes and adds up (vpdpbusd)">,
+    Option<"activations", "activations", "::moe::Activations",
+           "::moe::Activations::Exact",
+           "How exact activations beside weights of fewer bits stay",
+           [{::llvm::cl::values(
+               clEnumValN(::moe::Activations::F32, "f32", "f32 arithmetic"),
+               clEnumValN(::moe::Activations::Exact, "exact",
+                          "as exact as f32"),
+               clEnumValN(::moe::Activations::Close, "close",
+                          "errors below 1e-4"),
+               clEnumValN(::moe::Activations::Rounded, "rounded",
+                          "rounded to 8 bits beside codes"))}]>,
   ];
   let statistics = [
     Statistic<"numProducts", "products", "Products expanded">,
+    Statistic<"numIntegers", "integer-products", "Of them as integers">,
     Statistic<"numAttentions", "attentions", "Attentions expanded">];
   let dependentDialects = [
     "::moe::rt::RtDialect", "::mlir::scf::SCFDialect",

@@ -23,6 +23,8 @@ namespace {
 struct StoredBanks {
   SmallVector<Value> banks, scales, zeros, biases;
   std::optional<int64_t> bits, block;
+  /// Whether rows are rounded to 8 bits before they are multiplied.
+  bool roundRows = false;
 };
 
 using EpilogueFn = llvm::function_ref<FailureOr<Value>(ValueRange sums)>;
@@ -267,10 +269,10 @@ static FailureOr<Value> multiply(FunctionLowering &l, const Plan &plan,
   };
   auto op = ir::GroupedLinearOp::create(
       b, l.loc(), rows, plan.offsets, banks.banks, banks.scales, banks.zeros,
-      banks.biases, ValueRange(), out, b.getI64IntegerAttr(inner), b.getI64IntegerAttr(width),
-      ir::GateUpAttr::get(b.getContext(), gateUp),
+      banks.biases, ValueRange(), out, b.getI64IntegerAttr(inner),
+      b.getI64IntegerAttr(width), ir::GateUpAttr::get(b.getContext(), gateUp),
       ir::BankLayoutAttr::get(b.getContext(), layout), optional(banks.bits),
-      optional(banks.block));
+      optional(banks.block), banks.roundRows ? b.getUnitAttr() : UnitAttr());
   OpBuilder::InsertionGuard guard(b);
   SmallVector<Type> types(gateUp == ir::GateUp::None ? 1 : 2, b.getF32Type());
   SmallVector<Location> locs(types.size(), l.loc());
@@ -539,57 +541,6 @@ static bool isPlainGrouping(FunctionLowering &l, Value groups, int64_t inner,
   return true;
 }
 
-/// Rounds rows [tokens, inner] to 8 bits with one scale, the largest magnitude
-/// / 127, for each block of a row: what `accuracy_level = 4` of MatMulNBits asks
-/// for, and with what models that have it were made and tested.
-static Value roundToEightBits(FunctionLowering &l, Value rows,
-                              OpFoldResult tokens, int64_t inner,
-                              int64_t block) {
-  int64_t blocks = llvm::divideCeil(static_cast<uint64_t>(inner),
-                                    static_cast<uint64_t>(block));
-  Type f32 = l.b.getF32Type();
-  Extents flat = {tokens, l.index(inner)};
-  Extents padded = {tokens, l.index(blocks * block)};
-  Extents split = {tokens, l.index(blocks), l.index(block)};
-  Value x = l.castTo(rows, f32);
-  if (blocks * block != inner)
-    x = l.insertSlice(l.filled(padded, l.scalar(f32, 0)), x,
-                      {l.index(0), l.index(0)});
-  x = l.reshape(x, padded, split);
-  AffineMap identity = AffineMap::getMultiDimIdentityMap(3, l.b.getContext());
-  AffineMap perBlock = identity.dropResult(2);
-  Value largest = l.reduce(
-      split, {false, false, true},
-      l.filled({tokens, l.index(blocks)}, l.scalar(f32, 0)), x, identity,
-      [](OpBuilder &b, Location loc, ValueRange in, Value most) -> Value {
-        return arith::MaximumFOp::create(
-            b, loc, most, math::AbsFOp::create(b, loc, in[0]));
-      });
-  Value rounded = l.pointwise(
-      split, f32, {x, largest}, {identity, perBlock},
-      [&](OpBuilder &b, Location loc, ValueRange in) -> Value {
-        auto number = [&](double value) -> Value {
-          return arith::ConstantOp::create(b, loc, b.getF32FloatAttr(value));
-        };
-        // Times 127 / largest, not divided by the scale: at the border of two
-        // steps that decides, and the references were rounded so.
-        Value scale = arith::DivFOp::create(b, loc, in[1], number(127));
-        Value empty = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OEQ,
-                                            in[1], number(0));
-        Value inverse = arith::SelectOp::create(
-            b, loc, empty, number(0),
-            arith::DivFOp::create(b, loc, number(127), in[1]));
-        Value steps = math::RoundEvenOp::create(
-            b, loc, arith::MulFOp::create(b, loc, in[0], inverse));
-        return arith::MulFOp::create(b, loc, steps, scale);
-      });
-  Value out = l.reshape(rounded, split, padded);
-  if (blocks * block != inner)
-    out = l.slice(out, {l.index(0), l.index(0)}, flat,
-                  {l.index(1), l.index(1)});
-  return out;
-}
-
 static LogicalResult lowerMatMulNBits(FunctionLowering &l, Operation *op) {
   Value x = operand(op, 0), codes = operand(op, 1), scales = operand(op, 2);
   Value zeros = operand(op, 3), groups = operand(op, 4), bias = operand(op, 5);
@@ -641,10 +592,11 @@ static LogicalResult lowerMatMulNBits(FunctionLowering &l, Operation *op) {
   l.checkEqual(shape.back(), l.index(inner), "A is not as wide as K says");
   shape.back() = l.index(inner);
   Value flat = l.reshape(l.tensor(x), shape, {tokens, l.index(inner)});
-  if (intAttr(op, "accuracy_level", 0) == 4)
-    flat = roundToEightBits(l, flat, tokens, inner, block);
 
   StoredBanks banks;
+  // Activations may be rounded, and models that say so were made and tested
+  // with it.
+  banks.roundRows = intAttr(op, "accuracy_level", 0) == 4;
   banks.bits = bits;
   banks.block = block;
   banks.banks.push_back(

@@ -57,3 +57,19 @@ func.func private @f() attributes {t.a = #rt.panels<sources = [dense<0.0> : tens
 
 // expected-error @below {{a source of type 'tensor<2x80x23xf32>' has 14720 bytes; 2 matrices of 80 x 24 take 15360}}
 func.func private @f() attributes {t.a = #rt.panels<sources = [dense<0.0> : tensor<2x80x23xf32>], rows = 80, cols = 24, order = interleave, width = 40> : tensor<2x3x24x32xf32>}
+
+// -----
+
+// Words of codes end at a multiple of 32 codes: 24 codes of 4 bits are 4 words.
+// expected-error @below {{K = 5, a source has 4}}
+func.func private @f() attributes {t.a = #rt.panels<sources = [dense<0> : tensor<2x40x12xui8>], rows = 40, cols = 24, width = 40, bits = 4> : tensor<2x2x5x32xi32>}
+
+// -----
+
+// expected-error @below {{words of codes are not transposed}}
+func.func private @f() attributes {t.a = #rt.panels<sources = [dense<0> : tensor<2x40x16xui8>], rows = 40, cols = 32, transposed = true, width = 32, bits = 4> : tensor<2x1x4x32xi32>}
+
+// -----
+
+// expected-error @below {{of elements of type 'i32'; of 'ui8' it has i8}}
+func.func private @f() attributes {t.a = #rt.panels<sources = [dense<0> : tensor<2x40x16xui8>], rows = 40, cols = 16, width = 40> : tensor<2x2x4x32xi32>}
