@@ -220,9 +220,10 @@ void GroupedLinear::forBlocks(
   int64_t most = form ? integers.getMaxRows(*form) : tile.maxRows;
   Value blocks = b.ceilDiv(total, most);
   if (!form) {
-    // From maxRows on there are two blocks, so that the next panel is fetched
+    // From splitRows on there are two blocks, so that the next panel is fetched
     // while the second one computes.
-    Value full = b.compare(arith::CmpIPredicate::uge, total, b.constant(most));
+    Value full =
+        b.compare(arith::CmpIPredicate::uge, total, b.constant(tile.splitRows));
     Value least = b.select(full, b.constant(2), b.constant(1));
     blocks = arith::MaxUIOp::create(b.b, b.loc, blocks, least);
   }

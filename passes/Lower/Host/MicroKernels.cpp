@@ -99,7 +99,7 @@ func::FuncOp MicroKernels::getAny(Type element, Form form) {
   SmallVector<Type> types = {IndexType::get(context)};
   llvm::append_range(types, argumentTypes(element, form != Form::Plain));
   function = create(kind.getName(), types);
-  chooseByRows(function, prefetch ? tile.maxRows / 2 : 1, tile.maxRows,
+  chooseByRows(function, prefetch ? tile.splitRows / 2 : 1, tile.maxRows,
                [&](int64_t rows) {
                  return get({element, rows, form});
                });

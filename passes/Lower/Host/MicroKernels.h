@@ -27,10 +27,14 @@ inline constexpr int64_t kernelBlock = 256;
 struct KernelTile {
   explicit KernelTile(unsigned vectorBits)
       : lanes(vectorBits / 32), columns(2 * lanes),
-        maxRows(vectorBits >= 512 ? 8 : 6) {}
+        maxRows(vectorBits >= 512 ? 8 : 6),
+        splitRows(vectorBits >= 512 ? 6 : 7) {}
   /// Elements of a vector register, columns of a panel, most rows of a call:
   /// all accumulators fit the registers.
   int64_t lanes, columns, maxRows;
+  /// Fewest rows that are computed in two blocks, so that the next panel is
+  /// fetched meanwhile.
+  int64_t splitRows;
 
   /// Lines of a cache that a contracted index of a panel takes, and how many of
   /// its elements are in one.
