@@ -52,8 +52,8 @@ LogicalResult PanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                        << " is accepted";
   int64_t perPanel = gated ? columns / 2 : columns;
   if (panels !=
-      static_cast<int64_t>(llvm::divideCeil(
-          static_cast<uint64_t>(width), static_cast<uint64_t>(perPanel))))
+      static_cast<int64_t>(llvm::divideCeil(static_cast<uint64_t>(width),
+                                            static_cast<uint64_t>(perPanel))))
     return emitError() << "#rt.panels: " << panels << " panels of " << perPanel
                        << " do not hold a width of " << width;
   bool halves = order == PanelOrder::Concat || order == PanelOrder::Interleave;
@@ -83,16 +83,21 @@ LogicalResult PanelsAttr::verify(function_ref<InFlightDiagnostic()> emitError,
     Type result = type.getElementType();
     bool keepsHalves =
         isa<Float16Type, BFloat16Type>(element) && result == element;
-    bool words = bits && result.isInteger(32);
+    bool pairs = !bits && element.isBF16() && result.isInteger(32);
+    bool words = (bits && result.isInteger(32)) || pairs;
     if (keepsBytes ? !result.isInteger(8)
                    : !result.isF32() && !keepsHalves && !words)
       return emitError() << "#rt.panels of elements of type " << result
                          << "; of " << element << " it has "
-                         << (keepsBytes ? "i8"
-                             : bits     ? "f32 or i32"
-                                        : "f32");
+                         << (keepsBytes         ? "i8"
+                             : bits             ? "f32 or i32"
+                             : element.isF16()  ? "f32 or f16"
+                             : element.isBF16() ? "f32, bf16 or i32"
+                                                : "f32");
     int64_t contracted = transposed ? rows : cols;
-    if (words) {
+    if (pairs) {
+      contracted = llvm::divideCeil(static_cast<uint64_t>(contracted), 2u);
+    } else if (words) {
       // Words of a whole number of units of 32 codes.
       if (transposed)
         return emitError() << "#rt.panels: words of codes are not transposed";
@@ -171,7 +176,15 @@ public:
         rowBytes(getRowBytes(attr.getCols(), attr.getBits(), element)) {}
 
   void pack(int64_t expert, int64_t panel, char *out) const {
-    if (attr.getType().getElementType().isInteger(32)) {
+    auto readHalf = [](const char *row, int64_t i) {
+      uint16_t value;
+      std::memcpy(&value, row + 2 * i, sizeof(value));
+      return value;
+    };
+    bool words = attr.getType().getElementType().isInteger(32);
+    if (words && !attr.getBits()) {
+      packAs<uint16_t, 2>(expert, panel, out, readHalf);
+    } else if (words) {
       packAs<uint32_t>(expert, panel, out, [this](const char *row, int64_t i) {
         return packWord(row, i);
       });
@@ -182,11 +195,7 @@ public:
                                   ((1u << bits) - 1));
       });
     } else if (attr.getType().getElementTypeBitWidth() == 16) {
-      packAs<uint16_t>(expert, panel, out, [](const char *row, int64_t i) {
-        uint16_t value;
-        std::memcpy(&value, row + 2 * i, sizeof(value));
-        return value;
-      });
+      packAs<uint16_t>(expert, panel, out, readHalf);
     } else if (element.isF32()) {
       packFloats<Float32Type, 4>(expert, panel, out);
     } else if (element.isF16()) {
@@ -246,29 +255,34 @@ private:
     return {0, -1};
   }
 
-  template <typename T, typename Read>
+  /// `group` contracted elements of a column lie side by side.
+  template <typename T, int64_t group = 1, typename Read>
   void packAs(int64_t expert, int64_t panel, char *out, Read read) const {
     T *to = reinterpret_cast<T *>(out);
+    auto place = [&](int64_t k, int64_t column) {
+      return (k / group * columns + column) * group + k % group;
+    };
+    int64_t end = depth * group, given = end;
+    if (group > 1)
+      given = attr.getTransposed() ? attr.getRows() : attr.getCols();
     uint64_t matrix = rowBytes * attr.getRows();
     // A block of rows of the result stays in the cache while the columns, each
     // from another place, are put into it.
     constexpr int64_t block = 64;
-    for (int64_t first = 0; first < depth; first += block) {
-      int64_t last = std::min(depth, first + block);
+    for (int64_t first = 0; first < end; first += block) {
+      int64_t last = std::min(end, first + block);
       for (int64_t column = 0; column < columns; ++column) {
         auto [source, from] = locate(panel, column);
-        if (from < 0) {
-          for (int64_t k = first; k < last; ++k)
-            to[k * columns + column] = T(0);
-          continue;
-        }
+        int64_t stop = from < 0 ? first : std::min(last, given);
         const char *base = bytes[source].data() + expert * matrix;
         if (attr.getTransposed())
-          for (int64_t k = first; k < last; ++k)
-            to[k * columns + column] = read(base + k * rowBytes, from);
+          for (int64_t k = first; k < stop; ++k)
+            to[place(k, column)] = read(base + k * rowBytes, from);
         else
-          for (int64_t k = first; k < last; ++k)
-            to[k * columns + column] = read(base + from * rowBytes, k);
+          for (int64_t k = first; k < stop; ++k)
+            to[place(k, column)] = read(base + from * rowBytes, k);
+        for (int64_t k = stop; k < last; ++k)
+          to[place(k, column)] = T(0);
       }
     }
   }

@@ -46,7 +46,9 @@ def Rt_PanelsAttr
       in front of all ups (`concat`), or in turns (`interleave`).
 
     Sources of f16, bf16, f32 or f64 become f32; those of f16 and bf16 may stay
-    as they are. With `bits` of 2, 4 or 8 the elements of a source are unsigned
+    as they are, and bf16 may become words of i32: K then counts pairs of
+    contracted indices, the first of which is in the low half, and a missing
+    last one is zero. With `bits` of 2, 4 or 8 the elements of a source are unsigned
     codes of so many bits, packed along its columns with the lowest bits first;
     they become f32 too, or words of i32: K then counts words, of 32 / `bits`
     codes each, and byte b of a word has code b in its lowest bits, then code

@@ -13,7 +13,8 @@ enum class Activations {
   Exact,
   /// What costs less than 1e-4 of a result's norm: 16 bits.
   Close,
-  /// What the target multiplies fastest: 8 bits beside integer weights.
+  /// What the target multiplies fastest: 8 bits beside integer weights, bf16
+  /// beside bf16.
   Rounded,
 };
 

@@ -32,6 +32,8 @@ struct HostCpu {
   unsigned vectorBits = 256;
   /// Whether registers of that width can be multiplied byte by byte.
   bool integerDot = false;
+  /// Whether they can be multiplied pair by pair of bf16.
+  bool bfloatDot = false;
 };
 
 /// Resolves "native" or an LLVM CPU name. Fails with a message in `error` when

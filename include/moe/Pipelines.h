@@ -45,6 +45,10 @@ struct HostPipelineOptions : mlir::PassPipelineOptions<HostPipelineOptions> {
       *this, "integer-dot",
       llvm::cl::desc("Whether the target multiplies bytes and adds up"),
       llvm::cl::init(false)};
+  Option<bool> bfloatDot{
+      *this, "bfloat-dot",
+      llvm::cl::desc("Whether the target multiplies pairs of bf16"),
+      llvm::cl::init(false)};
   Option<Activations> activations{
       *this, "activations",
       llvm::cl::desc("How exact activations beside weights of fewer bits stay"),
@@ -54,7 +58,7 @@ struct HostPipelineOptions : mlir::PassPipelineOptions<HostPipelineOptions> {
           clEnumValN(Activations::Exact, "exact", "as exact as f32"),
           clEnumValN(Activations::Close, "close", "errors below 1e-4"),
           clEnumValN(Activations::Rounded, "rounded",
-                     "rounded to 8 bits beside codes"))};
+                     "rounded to 8 bits beside codes, to bf16 beside bf16"))};
   Option<int64_t> grain{
       *this, "grain",
       llvm::cl::desc("Scalar operations of a parallel task, at least"),

@@ -105,6 +105,7 @@ LogicalResult moe::resolveHostCpu(StringRef name, HostCpu &cpu,
     }
   cpu.vectorBits = has("avx512f") && has("avx512vl") ? 512 : 256;
   cpu.integerDot = has(cpu.vectorBits == 512 ? "avx512vnni" : "avxvnni");
+  cpu.bfloatDot = cpu.vectorBits == 512 && has("avx512bf16");
   return success();
 }
 

@@ -108,6 +108,7 @@ void moe::buildHostLoopsPipeline(OpPassManager &manager,
   ExpandGroupedPassOptions grouped;
   grouped.vectorBits = options.vectorBits;
   grouped.integerDot = options.integerDot;
+  grouped.bfloatDot = options.bfloatDot;
   grouped.activations = options.activations;
   manager.addPass(createExpandGroupedPass(grouped));
   manager.addNestedPass<func::FuncOp>(createHostDeallocPass());

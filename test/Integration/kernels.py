@@ -10,7 +10,7 @@ and compared with NumPy in float64 for 0, 1, 3, 17 and 64 tokens, with tokens
 spread over experts, all sent to one, and slots left out; then held to its
 promise that neither the number of threads nor the other tokens of a batch
 change a bit. MatMulNBits is compared with ONNX Runtime as well. What has codes
-is compiled for each value of --activations.
+or weights of bf16 is compiled for each value of --activations.
 
 Closes with the line `N passed, N failed`; exits with 1 if anything failed.
 """
@@ -39,6 +39,8 @@ PLAIN = ("x86-64-v3", "x86-64-v4")
 BOUNDS = {"f32": 1e-6, "f64": 1e-6, "f16": 4e-4, "bf16": 3e-3}
 # The same beside codes, by what becomes of activations.
 CODES = {"f32": 0, "exact": 0, "close": 1e-4, "rounded": 3e-2}
+# Rows of bf16 beside weights of bf16.
+PAIRS = 1e-2
 
 
 def mlir_type(array_or_dims, kind):
@@ -343,8 +345,8 @@ def layers():
         if "act" not in fields:
             pool = GATED if fields.get("form", "none") != "none" else UNGATED
             # It has steps: no bound on its errors follows from its input's.
-            pool = [act for act in pool
-                    if act != "power" or "bits" not in fields]
+            pool = [act for act in pool if act != "power" or not (
+                "bits" in fields or fields.get("w_type") == "bf16")]
             fields["act"] = pool[len(out) % len(pool)]
         out.append(Layer(**fields))
 
@@ -361,6 +363,12 @@ def layers():
         add(form="concat", w_type=w_type, bias="gd")
         add(form="separate", layout="io", w_type=w_type, x_type=w_type,
             bias="u")
+    # Pairs of an odd number of elements, and many rows for an expert.
+    for layout in ("oi", "io"):
+        add(w_type="bf16", layout=layout, hidden=37, inner=301, width=65,
+            form="separate", bias="ud")
+        add(w_type="bf16", layout=layout, hidden=256, inner=129, experts=2,
+            form="interleave")
     # The same numbers as f32 behind them: they have to give the same bits.
     for w_type in ("f16", "bf16"):
         for fields in ({"bias": "d"}, {"form": "separate"},
@@ -526,6 +534,8 @@ class Suite:
                 bound = BOUNDS[layer.x_type]
                 if layer.bits and cpu not in PLAIN:
                     bound = max(bound, CODES[activations])
+                elif layer.w_type == "bf16" and activations == "rounded":
+                    bound = max(bound, PAIRS)
                 if not error <= bound:
                     note(i, f"T = {tokens}: relative error {error:.2e}, "
                             f"{bound:.0e} is accepted")
@@ -817,7 +827,9 @@ def main():
             if cpu not in PLAIN:
                 for activations in ("f32", "close", "rounded"):
                     check_all(suite, cpu, activations,
-                              [layer for layer in layers() if layer.bits])
+                              [layer for layer in layers() if layer.bits
+                               or (layer.w_type == "bf16"
+                                   and activations == "rounded")])
     print(f"{suite.passed} passed, {suite.failed} failed")
     return 1 if suite.failed or not suite.passed else 0
 

@@ -6,6 +6,8 @@
 // RUN: %python %S/../Inputs/inner_loops.py llvm-objdump %t.v4.o | FileCheck %s --check-prefix=V4
 // RUN: moe-compile %s --mcpu=znver4 --emit=obj -o %t.zn.o
 // RUN: %python %S/../Inputs/inner_loops.py llvm-objdump %t.zn.o | FileCheck %s --check-prefix=V4
+// RUN: moe-compile %s --mcpu=znver4 --activations=rounded --emit=obj -o %t.pairs.o
+// RUN: %python %S/../Inputs/inner_loops.py llvm-objdump %t.pairs.o | FileCheck %s --check-prefix=PAIRS
 // RUN: moe-compile %s --mcpu=x86-64-v3 --emit=obj -o %t.v3.o
 // RUN: %python %S/../Inputs/inner_loops.py llvm-objdump %t.v3.o | FileCheck %s --check-prefix=V3
 
@@ -82,6 +84,21 @@
 // V3-DAG: moe.kernel.r4.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
 // V3-DAG: moe.kernel.r5.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
 // V3-DAG: moe.kernel.r6.bf16.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+
+// Pairs of bf16.
+// PAIRS-DAG: moe.kernel.r1.bf16.dot: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r2.bf16.dot: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r3.bf16.dot: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r4.bf16.dot: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r5.bf16.dot: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r6.bf16.dot: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r7.bf16.dot: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r8.bf16.dot: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r4.bf16.dot.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r5.bf16.dot.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r6.bf16.dot.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r7.bf16.dot.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
+// PAIRS-DAG: moe.kernel.r8.bf16.dot.prefetch: products {{[0-9]+}}, stack 0, moves {{[0-2]$}}
 
 func.func @main(%x: tensor<?x64xf32> {rt.name = "x"}) -> tensor<?x40xf32> {
   %zero = arith.constant 0.0 : f32

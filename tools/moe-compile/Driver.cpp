@@ -210,6 +210,7 @@ int Compilation::lower() {
     HostPipelineOptions pipeline;
     pipeline.vectorBits = cpu.vectorBits;
     pipeline.integerDot = cpu.integerDot;
+    pipeline.bfloatDot = cpu.bfloatDot;
     pipeline.activations = options.activations;
     pipeline.profile = options.profile;
     ok = ok && runPasses(

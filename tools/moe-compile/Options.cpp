@@ -46,7 +46,9 @@ CODE
                         what products with weights of 2, 4 or 8 bits do with
                         their other factor: f32 arithmetic; integers as exact
                         as that (default); integers of 16 bits, errors below
-                        1e-4; of 8 bits, errors of about 1e-2
+                        1e-4; of 8 bits, errors of about 1e-2. Beside weights
+                        of bf16: f32 arithmetic, with rounded bf16, errors of
+                        about 3e-3
   --dim NAME=N          compile for one value of a symbolic extent; repeatable
   --profile             code that can tell how long each operation takes
                         (moe-run --profile); without it there is nothing of

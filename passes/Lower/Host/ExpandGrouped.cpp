@@ -105,7 +105,7 @@ struct ExpandGroupedPass : moe::impl::ExpandGroupedPassBase<ExpandGroupedPass> {
   using ExpandGroupedPassBase::ExpandGroupedPassBase;
 
   void runOnOperation() override {
-    MicroKernels kernels(getOperation(), KernelTile(vectorBits));
+    MicroKernels kernels(getOperation(), KernelTile(vectorBits), bfloatDot);
     IntegerKernels integers(kernels, integerDot, activations);
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {

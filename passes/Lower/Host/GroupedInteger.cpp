@@ -6,8 +6,6 @@
 //===----------------------------------------------------------------------===//
 #include "passes/Lower/Host/GroupedLinear.h"
 
-#include "mlir/IR/Remarks.h"
-
 using namespace mlir;
 using namespace moe;
 
@@ -32,12 +30,7 @@ std::optional<IntegerForm> GroupedLinear::chooseForm() {
   if (!op.getBits() || integers.activations == Activations::F32)
     return std::nullopt;
   if (std::string why = whyNotIntegers(); !why.empty()) {
-    auto function = op->getParentOfType<FunctionOpInterface>();
-    remark::missed(op.getLoc(),
-                   remark::RemarkOpts::name("moe-expand-grouped")
-                       .category("lower")
-                       .function(function ? function.getName() : ""))
-        << remark::reason("codes are multiplied in f32: {0}", why);
+    missed("codes are multiplied in f32: " + why);
     return std::nullopt;
   }
   IntegerForm chosen;

@@ -4,6 +4,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Remarks.h"
 
 using namespace mlir;
 using namespace moe;
@@ -38,6 +39,15 @@ ArrayAttr moe::getConstants(ValueRange buffers) {
   }
   return values.empty() ? ArrayAttr()
                         : ArrayAttr::get(buffers[0].getContext(), values);
+}
+
+/// Remarks on what is not done.
+void GroupedLinear::missed(const std::string &what) {
+  auto function = op->getParentOfType<FunctionOpInterface>();
+  remark::missed(op.getLoc(), remark::RemarkOpts::name("moe-expand-grouped")
+                                  .category("lower")
+                                  .function(function ? function.getName() : ""))
+      << remark::reason("{0}", what);
 }
 
 static rt::PanelOrder getOrder(ir::GateUp form) {
@@ -80,11 +90,15 @@ void GroupedLinear::preparePanels() {
     bool alike = llvm::all_of(op.getBanks(), [&](Value bank) {
       return cast<MemRefType>(bank.getType()).getElementType() == given;
     });
-    if (alike && (given.isF16() || given.isBF16()))
+    if (choosePairs()) {
+      element = b.b.getI32Type();
+      depth = llvm::divideCeil(static_cast<uint64_t>(inner), 2u);
+    } else if (alike && (given.isF16() || given.isBF16())) {
       element = given;
+    }
     panelWeights =
         packed(banks, transposed ? inner : stored, transposed ? stored : inner,
-               transposed, inner, 0, element);
+               transposed, depth, 0, element);
     return;
   }
   ArrayAttr scales = getConstants(op.getScales());
@@ -175,6 +189,8 @@ void GroupedLinear::emit() {
     prepareDigits();
   else if (op.getRoundRows())
     prepareRounding();
+  else if (element.isInteger(32))
+    preparePairs();
   bool converts = !panelWeights && !form;
   b.parallel(
       b.mul(numChunks, groups),
@@ -244,20 +260,20 @@ void GroupedLinear::callKernel(Value count, bool prefetch,
 }
 
 void GroupedLinear::emitPackedPanel(Value panel) {
-  int64_t panelSize = inner * tile.columns;
+  int64_t panelSize = depth * tile.columns;
   Value number = b.add(b.mul(expert, panels), panel);
   Value weights = b.mul(number, panelSize);
   int64_t lines = tile.getLines(element);
   int64_t lineElements = tile.getLineElements(element);
   Value next = b.min(b.add(number, 1), b.constant(experts * panels - 1));
   Value ahead = b.mul(next, panelSize);
-  Value depth = b.constant(inner), stride = b.constant(rowStride);
+  Value steps = b.constant(depth), stride = b.constant(rowStride);
   Value zero = b.constant(0);
   forBlocks(numRows, [&](Value i, Value blocks, Value first, Value count) {
     Value row = b.add(firstRow, first);
     initSums(zero, count, panel);
     SmallVector<Value> arguments = {
-        rows, b.mul(row, rowStride), stride, panelWeights, weights, depth, sums,
+        rows, b.mul(row, rowStride), stride, panelWeights, weights, steps, sums,
         zero};
     // The first blocks fetch a part of the next panel each.
     Value several = b.compare(arith::CmpIPredicate::ugt, blocks, b.constant(1));
@@ -266,7 +282,7 @@ void GroupedLinear::emitPackedPanel(Value panel) {
         arith::AndIOp::create(b.b, b.loc, several, early),
         [&] {
           SmallVector<Value> fetching = arguments;
-          fetching.push_back(b.add(ahead, b.mul(i, inner * lineElements)));
+          fetching.push_back(b.add(ahead, b.mul(i, depth * lineElements)));
           callKernel(count, true, fetching);
         },
         [&] { callKernel(count, false, arguments); });

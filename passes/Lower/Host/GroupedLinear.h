@@ -41,7 +41,7 @@ public:
         perPanel(op.isGated() ? tile.columns / 2 : tile.columns),
         panels(llvm::divideCeil(static_cast<uint64_t>(width), perPanel)),
         vector(mlir::VectorType::get({tile.lanes}, builder.getF32Type())),
-        element(builder.getF32Type()) {}
+        element(builder.getF32Type()), depth(inner) {}
 
   void emit();
   /// Whether it became products of integers.
@@ -79,9 +79,14 @@ private:
   Value scalarEpilogue(ValueRange arguments);
   bool canVectorise();
 
+  // Rows of bf16.
+  bool choosePairs();
+  void preparePairs();
+
   // Products of digits and codes.
   std::optional<IntegerForm> chooseForm();
   std::string whyNotIntegers();
+  void missed(const std::string &what);
   void prepareDigits();
   void prepareRounding();
   void forRows(function_ref<void(Value row)> body);
@@ -104,8 +109,10 @@ private:
   Emitter b;
   int64_t experts, inner, width, perPanel, panels;
   mlir::VectorType vector;
-  /// Elements of packed weights: f32, f16 or bf16.
+  /// Elements of packed weights: f32, f16 or bf16, or i32 for pairs of bf16, as
+  /// rows then are too; how many a column of a panel has.
   mlir::Type element;
+  int64_t depth;
 
   Value rows, out;
   int64_t rowStride = 0, outColumns = 0;

@@ -27,8 +27,9 @@ static SmallVector<Type> argumentTypes(Type element, bool hasMore) {
   auto buffer =
       MemRefType::get({ShapedType::kDynamic}, Float32Type::get(context));
   auto panel = MemRefType::get({ShapedType::kDynamic}, element);
-  SmallVector<Type> types = {buffer, index, index,  panel,
-                             index,  index, buffer, index};
+  Type rows = element.isInteger(32) ? panel : buffer;
+  SmallVector<Type> types = {rows,  index, index,  panel,
+                             index, index, buffer, index};
   if (hasMore)
     types.push_back(index);
   return types;
@@ -57,6 +58,8 @@ std::string MicroKernels::Kind::getName() const {
     name += ".f16";
   if (element.isBF16())
     name += ".bf16";
+  if (element.isInteger(32))
+    name += ".bf16.dot";
   return name + suffixes[static_cast<int>(form)].str();
 }
 
@@ -157,6 +160,11 @@ func::FuncOp MicroKernels::get(Kind kind) {
       row = hidden(b, loc, row);
   int64_t vectors = tile.columns / tile.lanes;
   auto vector = VectorType::get({tile.lanes}, b.getF32Type());
+  auto narrow = VectorType::get({tile.lanes}, element);
+  bool pairs = element.isInteger(32);
+  auto halves = VectorType::get({2 * tile.lanes}, b.getBF16Type());
+  auto dot = b.getStringAttr("llvm.x86.avx512bf16.dpbf16ps." +
+                             std::to_string(32 * tile.lanes));
   Value none = arith::ConstantOp::create(b, loc, b.getZeroAttr(vector));
   SmallVector<Value> init(rows * vectors, none);
 
@@ -178,19 +186,29 @@ func::FuncOp MicroKernels::get(Kind kind) {
     Value place = add(bFirst, mul(k, step));
     SmallVector<Value> loaded, next;
     for (int64_t v = 0; v < vectors; ++v) {
-      Value part =
-          vector::LoadOp::create(b, loc, VectorType::get({tile.lanes}, element),
-                                 panel, add(place, constant(v * tile.lanes)));
-      if (!element.isF32())
+      Value part = vector::LoadOp::create(b, loc, narrow, panel,
+                                          add(place, constant(v * tile.lanes)));
+      if (pairs)
+        part = vector::BitCastOp::create(b, loc, halves, part);
+      else if (!element.isF32())
         part = arith::ExtFOp::create(b, loc, vector, part);
       loaded.push_back(part);
     }
     for (int64_t row = 0; row < rows; ++row) {
       Value x = memref::LoadOp::create(b, loc, a, add(rowFirst[row], k));
-      x = vector::BroadcastOp::create(b, loc, vector, x);
-      for (int64_t v = 0; v < vectors; ++v)
-        next.push_back(vector::FMAOp::create(
-            b, loc, x, loaded[v], loop.getRegionIterArgs()[row * vectors + v]));
+      x = vector::BroadcastOp::create(b, loc, pairs ? narrow : vector, x);
+      if (pairs)
+        x = vector::BitCastOp::create(b, loc, halves, x);
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value sum = loop.getRegionIterArgs()[row * vectors + v];
+        if (pairs)
+          sum = LLVM::CallIntrinsicOp::create(b, loc, vector, dot,
+                                              ValueRange{sum, loaded[v], x})
+                    .getResults();
+        else
+          sum = vector::FMAOp::create(b, loc, x, loaded[v], sum);
+        next.push_back(sum);
+      }
     }
     scf::YieldOp::create(b, loc, next);
   }

@@ -50,15 +50,17 @@ struct KernelTile {
 /// The kernels of a module, made as they are asked for.
 class MicroKernels {
 public:
-  MicroKernels(mlir::ModuleOp module, KernelTile tile)
-      : tile(tile), module(module) {}
+  /// `bfloatDot`: the target multiplies pairs of bf16.
+  MicroKernels(mlir::ModuleOp module, KernelTile tile, bool bfloatDot)
+      : tile(tile), bfloatDot(bfloatDot), module(module) {}
 
   /// The function
   ///   (rows: index, a: memref<?xf32>, aFirst: index, aStride: index,
   ///    b: memref<?xT>, bFirst: index, depth: index,
   ///    sums: memref<?xf32>, sumsFirst: index[, ahead: index])
   /// that adds to `rows` rows of sums, tile.columns each, the products of rows
-  /// of a, aStride apart, with a panel of b. T is `element`: f32, f16 or bf16.
+  /// of a, aStride apart, with a panel of b. T is `element`: f32, f16 or bf16,
+  /// or i32 for pairs of bf16, then in a as well, aStride and depth in pairs.
   /// With `prefetch` it fetches a line of b at `ahead`, and the ones behind it,
   /// with each contracted index, and takes at least half of the most rows,
   /// which is what blocks have where there are two and more.
@@ -73,11 +75,12 @@ public:
   mlir::MLIRContext *getContext() { return module.getContext(); }
 
   const KernelTile tile;
+  const bool bfloatDot;
 
 private:
   enum class Form { Plain, Prefetch, Strided };
-  /// What distinguishes kernels: elements of the panel (f32, f16 or bf16, the
-  /// latter two widened in registers), rows (0: any number), form.
+  /// What distinguishes kernels: elements of the panel (f32; f16 or bf16, which
+  /// are widened in registers; i32, pairs of bf16), rows (0: any number), form.
   struct Kind {
     mlir::Type element;
     int64_t rows;

@@ -203,7 +203,9 @@ def ExpandGroupedPass : Pass<"moe-expand-grouped", "::mlir::ModuleOp"> {
     `activations=close` into two, with `rounded` into one. With
     `activations=f32`, in blocks that are no multiple of 16, and on other targets
     codes become f32 a block of a panel at a time; but for the first case that
-    is a remark.
+    is a remark. bf16 is widened to f32 in registers, or with
+    `activations=rounded`, where the target can (`bfloat-dot`), multiplied with
+    rows of bf16.
 
     `moe.attend` becomes two parallel loops. The first one packs keys and values
     into panels, the second one computes the scores of 8 (6) rows at a time, and
@@ -216,6 +218,8 @@ def ExpandGroupedPass : Pass<"moe-expand-grouped", "::mlir::ModuleOp"> {
            "Width of the target's vector registers">,
     Option<"integerDot", "integer-dot", "bool", "false",
            "Whether the target multiplies bytes and adds up (vpdpbusd)">,
+    Option<"bfloatDot", "bfloat-dot", "bool", "false",
+           "Whether the target multiplies pairs of bf16 (vdpbf16ps)">,
     Option<"activations", "activations", "::moe::Activations",
            "::moe::Activations::Exact",
            "How exact activations beside weights of fewer bits stay",
@@ -226,7 +230,8 @@ def ExpandGroupedPass : Pass<"moe-expand-grouped", "::mlir::ModuleOp"> {
                clEnumValN(::moe::Activations::Close, "close",
                           "errors below 1e-4"),
                clEnumValN(::moe::Activations::Rounded, "rounded",
-                          "rounded to 8 bits beside codes"))}]>,
+                          "rounded to 8 bits beside codes, to bf16 beside "
+                          "bf16"))}]>,
   ];
   let statistics = [
     Statistic<"numProducts", "products", "Products expanded">,

@@ -73,3 +73,13 @@ func.func private @f() attributes {t.a = #rt.panels<sources = [dense<0> : tensor
 
 // expected-error @below {{of elements of type 'i32'; of 'ui8' it has i8}}
 func.func private @f() attributes {t.a = #rt.panels<sources = [dense<0> : tensor<2x40x16xui8>], rows = 40, cols = 16, width = 40> : tensor<2x2x4x32xi32>}
+
+// -----
+
+// expected-error @below {{K = 13, a source has 12}}
+func.func private @f() attributes {t.a = #rt.panels<sources = [dense<0.0> : tensor<2x40x24xbf16>], rows = 40, cols = 24, width = 40> : tensor<2x2x13x32xi32>}
+
+// -----
+
+// expected-error @below {{of elements of type 'i32'; of 'f16' it has f32 or f16}}
+func.func private @f() attributes {t.a = #rt.panels<sources = [dense<0.0> : tensor<2x40x24xf16>], rows = 40, cols = 24, width = 40> : tensor<2x2x12x32xi32>}

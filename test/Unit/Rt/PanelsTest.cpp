@@ -4,6 +4,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "gtest/gtest.h"
 #include <cstring>
+#include <numeric>
 #include <random>
 
 using namespace mlir;
@@ -48,23 +49,27 @@ struct PanelsTest : testing::Test {
                               int64_t width) {
     auto report = [&] { return emitError(UnknownLoc::get(&context)); };
     auto sources = ArrayAttr::get(&context, banks);
-    std::vector<uint32_t> result;
     EXPECT_TRUE(succeeded(
         rt::PanelsAttr::verify(report, type, sources, bank.rows, bank.cols,
                                /*transposed=*/false, order, width, bank.bits)));
     auto panels =
         rt::PanelsAttr::get(&context, type, sources, bank.rows, bank.cols,
                             /*transposed=*/false, order, width, bank.bits);
-    EXPECT_EQ(panels.getByteSize() % 4, 0u);
+    return bytesOf<uint32_t>(panels);
+  }
+
+  /// All bytes of an attribute, as numbers.
+  template <typename T> std::vector<T> bytesOf(rt::PanelsAttr panels) {
+    EXPECT_EQ(panels.getByteSize() % sizeof(T), 0u);
     std::vector<char> bytes;
     EXPECT_TRUE(succeeded(panels.forEachChunk(
         [&](ArrayRef<char> chunk) {
           bytes.insert(bytes.end(), chunk.begin(), chunk.end());
           return success();
         },
-        report)));
+        [&] { return emitError(UnknownLoc::get(&context)); })));
     EXPECT_EQ(bytes.size(), panels.getByteSize());
-    result.resize(bytes.size() / 4);
+    std::vector<T> result(bytes.size() / sizeof(T));
     std::memcpy(result.data(), bytes.data(), bytes.size());
     return result;
   }
@@ -103,6 +108,46 @@ TEST_F(PanelsTest, WordsHoldTheCodesOfColumns) {
                       want)
                 << "bits " << bits << ", cols " << cols << ", expert " << e
                 << ", column " << column << ", k " << k;
+          }
+    }
+}
+
+TEST_F(PanelsTest, WordsHoldPairsOfBf16) {
+  int64_t experts = 2, width = 11, columns = 8, panels = 2;
+  for (bool transposed : {false, true})
+    for (int64_t depth : {1, 2, 63, 130}) {
+      int64_t rows = transposed ? depth : width;
+      int64_t cols = transposed ? width : depth;
+      // Numbers that tell where they come from.
+      std::vector<uint16_t> bank(experts * width * depth);
+      std::iota(bank.begin(), bank.end(), 1);
+      auto source = DenseElementsAttr::getFromRawBuffer(
+          RankedTensorType::get({experts, rows, cols},
+                                BFloat16Type::get(&context)),
+          ArrayRef(reinterpret_cast<const char *>(bank.data()),
+                   2 * bank.size()));
+      int64_t words = (depth + 1) / 2;
+      auto panel = rt::PanelsAttr::get(
+          &context,
+          RankedTensorType::get({experts, panels, words, columns},
+                                IntegerType::get(&context, 32)),
+          ArrayAttr::get(&context, Attribute(source)), rows, cols, transposed,
+          rt::PanelOrder::Plain, width, /*bits=*/0);
+      std::vector<uint16_t> got = bytesOf<uint16_t>(panel);
+      ASSERT_EQ(static_cast<int64_t>(got.size()),
+                experts * panels * words * columns * 2);
+      for (int64_t e = 0; e < experts; ++e)
+        for (int64_t column = 0; column < panels * columns; ++column)
+          for (int64_t k = 0; k < 2 * words; ++k) {
+            uint16_t want = 0;
+            if (column < width && k < depth)
+              want = bank[e * rows * cols +
+                          (transposed ? k * cols + column : column * cols + k)];
+            int64_t first = (e * panels + column / columns) * words * columns;
+            int64_t word = first + k / 2 * columns + column % columns;
+            ASSERT_EQ(got[2 * word + k % 2], want)
+                << "depth " << depth << ", expert " << e << ", column "
+                << column << ", k " << k;
           }
     }
 }
