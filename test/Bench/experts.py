@@ -1,33 +1,9 @@
-#!/usr/bin/env python3
-"""Times a layer of experts against ONNX Runtime's com.microsoft.MoE or QMoE.
-
-usage: experts.py [--hidden H] [--inner I] [--experts E] [--slots K]
-                  [--tokens T,T,...] [--rounds N] [--threads N] [--mcpu CPU]
-                  [--weights f32|bf16|f16] [--bits 8|4]
-
-Both run in this process, one after the other in every round, on inputs that
-change from call to call; what is printed are medians, minima and the ratio of
-ONNX Runtime's time to ours, a median over rounds. With one thread the times are
-those of the CPU, which other programs on the machine disturb less. Routing is
-part of both: a softmax over the K largest logits. Results are compared first.
-
-With weights of 16 bits our code for the same numbers as f32 runs as well: the
-results have to be equal, and the ratio to its time is printed too. Of bf16 there
-is code with --activations=rounded as well, whose error has to be below 1e-2. ONNX
-Runtime has f32 in any case, for it computes with nothing else on a CPU.
-
-With --bits the banks are codes in blocks of 32. Ours are compiled with
---activations=exact, then close and rounded; ONNX Runtime's are QMoE, then QMoE with
-accuracy_level = 4, which lets it round activations to 8 bits. Each one's error
-is that of 4 tokens against float64, relative to the norm.
+"""A layer of experts for our compiler and for ONNX Runtime's com.microsoft.MoE,
+and the runtime through its C interface. `compare` times them.
 """
-import argparse
 import ctypes
-import functools
 import os
 import subprocess
-import tempfile
-import time
 
 import ml_dtypes
 import numpy as np
@@ -37,8 +13,6 @@ from onnx import TensorProto, helper
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
 BUILD = os.environ.get("MOE_BUILD", os.path.join(ROOT, "build"))
-# Errors beside codes, by --activations.
-BOUNDS = {"exact": 2e-6, "close": 1e-4, "rounded": 5e-2}
 WEIGHTS = {"f32": np.float32, "f16": np.float16, "bf16": ml_dtypes.bfloat16}
 
 
@@ -222,154 +196,3 @@ def prepare_ort(session, x, logits):
 
     run.keep = values
     return run
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hidden", type=int, default=1024)
-    parser.add_argument("--inner", type=int, default=2048)
-    parser.add_argument("--experts", type=int, default=8)
-    parser.add_argument("--slots", type=int, default=2)
-    parser.add_argument("--tokens", default="1,16,64,128,256")
-    parser.add_argument("--rounds", type=int, default=0,
-                        help="default: about 5 s for each number of tokens")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--mcpu", default="native")
-    parser.add_argument("--weights", default="f32", choices=list(WEIGHTS))
-    parser.add_argument("--bits", type=int, choices=(4, 8))
-    options = parser.parse_args()
-
-    print(f"H = {options.hidden}, I = {options.inner}, "
-          f"E = {options.experts}, k = {options.slots}, "
-          f"{options.threads} thread(s)")
-    with tempfile.TemporaryDirectory() as folder:
-        if options.bits:
-            run_codes(options, folder)
-        else:
-            run_floats(options, folder)
-
-
-def compile_ours(options, path, *flags):
-    begin = time.perf_counter()
-    subprocess.run([os.path.join(BUILD, "bin", "moe-compile"), path + ".mlir",
-                    "-o", path + ".so", f"--mcpu={options.mcpu}", *flags],
-                   check=True)
-    print(f"{os.path.basename(path)}: compiled in "
-          f"{time.perf_counter() - begin:.1f} s")
-
-
-def run_floats(options, folder):
-    rng = np.random.default_rng(0)
-    draw = lambda *shape: rng.standard_normal(shape, dtype=np.float32)
-    first = draw(options.experts, 2 * options.inner, options.hidden)
-    first /= np.float32(np.sqrt(options.hidden))
-    second = draw(options.experts, options.hidden, options.inner)
-    second /= np.float32(np.sqrt(options.inner))
-    first, second = (bank.astype(WEIGHTS[options.weights]).astype(np.float32)
-                     for bank in (first, second))
-    runtime = load_runtime(folder)
-    kinds = list(dict.fromkeys([options.weights, "f32"]))
-    if options.weights == "bf16":
-        kinds.append("bf16-rounded")
-    ours = []
-    for name in kinds:
-        path = os.path.join(folder, name)
-        kind, *rounded = name.split("-")
-        write_ours(path, first, second, options.slots, kind)
-        compile_ours(options, path, *[f"--activations={r}" for r in rounded])
-        ours.append(Ours(runtime, path + ".so", options.threads))
-    session, _keep = make_ort(first, second, options.slots, options.threads)
-    for tokens in map(int, options.tokens.split(",")):
-        inputs = []
-        for _ in range(7):
-            x = draw(tokens, options.hidden)
-            logits = draw(tokens, options.experts)
-            inputs.append([own.prepare(x, logits) for own in ours]
-                          + [prepare_ort(session, x, logits)])
-        compare(tokens, kinds, *(run(True) for run in inputs[0]))
-        times = measure(options, inputs)
-        report(options, tokens, kinds + ["ONNX Runtime"], times)
-
-
-def run_codes(options, folder):
-    import codes
-    import layers
-    layer = layers.Layer(options.hidden, options.inner, options.experts,
-                         options.slots)
-    *first, layer.first = codes.quantise(layer.first, options.bits)
-    *second, layer.second = codes.quantise(layer.second, options.bits)
-    runtime = load_runtime(folder)
-    names, bounds, prepare, keep = [], [], [], []
-    for activations, bound in BOUNDS.items():
-        path = os.path.join(folder, activations)
-        codes.write_ours(path, first, second, options.slots, options.bits)
-        compile_ours(options, path, f"--activations={activations}")
-        names.append(activations)
-        bounds.append(bound)
-        prepare.append(Ours(runtime, path + ".so", options.threads).prepare)
-    for level in (0, 4):
-        session, values = codes.make_ort(first, second, options.slots,
-                                         options.bits, level, options.threads)
-        keep.append(values)
-        names.append("QMoE" + (" level 4" if level else ""))
-        bounds.append(5e-2)
-        prepare.append(functools.partial(prepare_ort, session))
-    for tokens in map(int, options.tokens.split(",")):
-        pairs = layer.inputs(tokens)
-        inputs = [[make(*pair) for make in prepare] for pair in pairs]
-        want = layer.exact(*(array[:4] for array in pairs[0]))
-        for name, bound, run in zip(names, bounds, inputs[0]):
-            error = np.linalg.norm(run(True)[:4] - want) / np.linalg.norm(want)
-            print(f"T = {tokens:4}: {name}: error {error:.1e}")
-            if not error < bound:
-                raise SystemExit(f"T = {tokens}: {name} differs")
-        report(options, tokens, names, measure(options, inputs))
-
-
-def compare(tokens, kinds, *results):
-    """Ours have to be equal to each other, or near if they round, and near ONNX
-    Runtime's."""
-    def check(other, name, bound):
-        error = np.linalg.norm(results[0] - other) / np.linalg.norm(other)
-        if not error <= bound:
-            raise SystemExit(f"T = {tokens}: {kinds[0]} and {name} differ by "
-                             f"{error}")
-    for kind, other in zip(kinds[1:], results[1:]):
-        check(other, kind, 1e-2 if kind.endswith("rounded") else 0)
-    check(results[-1], "ONNX Runtime", 1e-5)
-
-
-def measure(options, inputs):
-    """Times in ms [who, round]."""
-    times = [[] for _ in inputs[0]]
-    clock = time.process_time if options.threads == 1 else time.perf_counter
-    end = time.perf_counter() + 5
-    while (len(times[0]) < options.rounds if options.rounds else
-           time.perf_counter() < end or len(times[0]) < 5):
-        # Each takes another input, so none finds the weights that the one
-        # before has just fetched.
-        turn = len(times[0])
-        for who, taken in enumerate(times):
-            run = inputs[(turn + 3 * who) % len(inputs)][who]
-            begin = clock()
-            run()
-            taken.append(clock() - begin)
-    return np.array(times) * 1e3
-
-
-def report(options, tokens, names, times):
-    work = 6 * tokens * options.slots * options.hidden * options.inner
-    own = times[0]
-    text = (f"T = {tokens:4}: ours {np.median(own):8.3f} ms (min "
-            f"{own.min():8.3f}, {work / own.min() / 1e6:6.1f} GFLOP/s)")
-    for name, other in zip(names[1:], times[1:]):
-        text += (f", {name} {np.median(other):8.3f} ms (min "
-                 f"{other.min():8.3f}), ratio {np.median(other / own):5.2f}, "
-                 f"of minima {other.min() / own.min():5.2f}")
-    print(f"{text}, {times.shape[1]} rounds", flush=True)
-
-
-if __name__ == "__main__":
-    main()
