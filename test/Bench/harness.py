@@ -48,6 +48,8 @@ class Limits:
         self._library = ctypes.CDLL(library)
         self._memory = aligned(self.READ)
         self._threads = threads
+        # Threads begin late: longer work hides that.
+        self._steps = self.STEPS * (10 if threads > 1 else 1)
         self._peak = getattr(self._library, f"limit_{kind}")
         self._operations = self._peak(ctypes.c_int64(1), 1)
         if not self._operations:
@@ -56,7 +58,7 @@ class Limits:
     def probes(self):
         """[arithmetic, reading]."""
         return [
-            lambda: self._peak(ctypes.c_int64(self.STEPS), self._threads),
+            lambda: self._peak(ctypes.c_int64(self._steps), self._threads),
             lambda: self._library.limit_read(
                 self._memory.ctypes.data_as(ctypes.c_void_p),
                 ctypes.c_size_t(self.READ), self._threads)]
@@ -64,7 +66,7 @@ class Limits:
     def rates(self, times):
         """(operations per second, bytes per second) from the probes' times."""
         arithmetic, reading = (float(np.median(t)) for t in times)
-        work = 12 * self._operations * self.STEPS * self._threads
+        work = 12 * self._operations * self._steps * self._threads
         return work / arithmetic, self.READ / reading
 
 
