@@ -173,4 +173,19 @@ def MoE_TrivialKindsAttr : TypedArrayAttrBase<MoE_TrivialKindAttr,
                                               "kinds of experts">;
 def MoE_BalancedMethodAttr : MoE_EnumOf<MoE_BalancedMethod, "method">;
 
+def MoE_CodesAttr : MoE_Attr<"Codes", "codes"> {
+  let summary = "how a bank is stored in few bits";
+  let description = [{
+    Codes of 2, 4 or 8 bits with a scale for each `block` of them along a row,
+    0: for the whole row. What they stand for is said by `moe.dequantize`.
+
+    ```mlir
+    #moe.codes<bits = 4, block = 32>
+    ```
+  }];
+  let parameters = (ins "int64_t":$bits, DefaultValuedParameter<"int64_t", "0">:$block);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
 #endif // MOE_DIALECTS_MOE_MOEATTRS_TD

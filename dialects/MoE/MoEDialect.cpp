@@ -84,6 +84,20 @@ FailureOr<SmallVector<int64_t>> moe::ir::parseIndices(AsmParser &parser) {
 }
 
 //===----------------------------------------------------------------------===//
+// Codes
+//===----------------------------------------------------------------------===//
+
+LogicalResult CodesAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                int64_t bits, int64_t block) {
+  if (bits != 2 && bits != 4 && bits != 8)
+    return emitError() << "bits = " << bits << "; 2, 4 and 8 are accepted";
+  if (block < 0)
+    return emitError() << "block = " << block
+                       << "; numbers from 0 (the whole row) are accepted";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // Groups and routing
 //===----------------------------------------------------------------------===//
 

@@ -5,13 +5,9 @@
 #include "dialects/ONNX/ONNXDialect.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "llvm/ADT/StringSet.h"
-#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace moe::ir;
-
-/// Ids are i32.
-static constexpr int64_t kMostIds = std::numeric_limits<int32_t>::max();
 
 /// ids and weights of slots against each other and the tokens.
 static LogicalResult checkSlots(Operation *op, Value x, Value ids,
@@ -29,12 +25,6 @@ static LogicalResult checkSlots(Operation *op, Value x, Value ids,
 //===----------------------------------------------------------------------===//
 // moe.experts
 //===----------------------------------------------------------------------===//
-
-/// Dimension of outputs (rows of torch.nn.Linear) and of inputs of a bank.
-static int64_t outputDim(BankLayout layout) {
-  return layout == BankLayout::OI ? 1 : 2;
-}
-static int64_t inputDim(BankLayout layout) { return 3 - outputDim(layout); }
 
 static int64_t orMinusOne(int64_t extent) {
   return ShapedType::isDynamic(extent) ? -1 : extent;
@@ -62,62 +52,25 @@ int64_t ExpertsOp::getInnerWidth() {
 }
 
 LogicalResult ExpertsOp::verify() {
-  GateUp form = getGateUp();
-  StringRef formName = stringifyGateUp(form);
-  bool isJoined = form == GateUp::Concat || form == GateUp::Interleave;
   if (!getIds() != !getWeights())
     return emitOpError() << "has " << (getIds() ? "'ids'" : "'weights'")
                          << " without " << (getIds() ? "'weights'" : "'ids'")
                          << "; both or none are accepted";
-  if ((form == GateUp::Separate) != bool(getUp()))
-    return emitOpError() << (getUp() ? "has a bank 'up'" : "has no bank 'up'")
-                         << " with gate_up = " << formName
-                         << "; a bank 'up' is accepted with gate_up = separate "
-                            "only, which needs it";
-  if (getUpBias() && !getUp())
-    return emitOpError() << "has 'up_bias' with gate_up = " << formName
-                         << "; it is accepted with gate_up = separate only"
-                         << (isJoined ? " ('gate_bias' holds both)" : "");
-
-  int64_t out = outputDim(getLayout()), in = inputDim(getLayout());
+  auto type = [](Value value) {
+    return value ? cast<RankedTensorType>(value.getType()) : RankedTensorType();
+  };
+  FeedForwardTypes types{type(getGate()),   type(getUp()),
+                         type(getDown()),   type(getGateBias()),
+                         type(getUpBias()), type(getDownBias()),
+                         getGateUp(),       getLayout()};
+  if (failed(
+          checkFeedForward(*this, types, getExtent(getX(), 1), "width of 'x'")))
+    return failure();
   int64_t experts = getExtent(getGate(), 0);
-  int64_t width = getExtent(getGate(), out);
-  int64_t inner = getExtent(getDown(), in);
-  if (isJoined && !ShapedType::isDynamic(width) && width % 2)
-    return emitOpError() << "'gate' of type " << getGate().getType()
-                         << " has the odd width " << width
-                         << " with gate_up = " << formName
-                         << "; 2I, gates and ups of one width, is accepted";
-  int64_t expected = inner;
-  if (isJoined && !ShapedType::isDynamic(inner) &&
-      llvm::MulOverflow<int64_t>(2, inner, expected))
-    return emitOpError() << "'down' of type " << getDown().getType()
-                         << " has inner width " << inner
-                         << ", which no gates and ups can have";
-  std::string ofI = isJoined ? "2I, I being the inner width of 'down'"
-                             : "inner width of 'down'";
   ExtentCheck check(*this);
-  StringRef ofE = "experts of 'gate'", ofGate = "width of 'gate'";
-  int64_t tokens = getExtent(getX(), 0), model = getExtent(getX(), 1);
-  if (failed(check("gate", getGate(), in, model, "width of 'x'")) ||
-      failed(check("gate", getGate(), out, expected, ofI)) ||
-      failed(check("up", getUp(), 0, experts, ofE)) ||
-      failed(
-          check("up", getUp(), out, known(width, inner), "width of 'gate'")) ||
-      failed(check("up", getUp(), in, model, "width of 'x'")) ||
-      failed(check("down", getDown(), 0, experts, ofE)) ||
-      failed(check("gate_bias", getGateBias(), 0, experts, ofE)) ||
-      failed(check("gate_bias", getGateBias(), 1, known(width, expected),
-                   ofGate)) ||
-      failed(check("up_bias", getUpBias(), 0, experts, ofE)) ||
-      failed(
-          check("up_bias", getUpBias(), 1, known(width, expected), ofGate)) ||
-      failed(check("down_bias", getDownBias(), 0, experts, ofE)) ||
-      failed(check("down_bias", getDownBias(), 1, getExtent(getDown(), out),
-                   "width of 'down'")) ||
-      failed(check("y", getY(), 0, tokens, "tokens of 'x'")) ||
-      failed(
-          check("y", getY(), 1, getExtent(getDown(), out), "width of 'down'")))
+  if (failed(check("y", getY(), 0, getExtent(getX(), 0), "tokens of 'x'")) ||
+      failed(check("y", getY(), 1, getExtent(getDown(), outputDim(getLayout())),
+                   "width of 'down'")))
     return failure();
   if (getElementTypeOrSelf(getX()) != getElementTypeOrSelf(getY()))
     return emitOpError() << "gives elements of type "
@@ -246,64 +199,16 @@ LogicalResult ExpertsOp::verifyRegions() {
 // moe.dequantize
 //===----------------------------------------------------------------------===//
 
-static int64_t ceilDiv(int64_t a, int64_t b) { return a / b + (a % b != 0); }
-
-/// Bytes of `codes` codes of 2, 4 or 8 bits. Types may name any extent, so
-/// nothing here may overflow.
-static int64_t getPackedBytes(int64_t codes, int64_t bits) {
-  return codes / 8 * bits + ceilDiv(codes % 8 * bits, 8);
-}
-
 LogicalResult DequantizeOp::verify() {
-  int64_t bits = getBits();
-  if (bits != 2 && bits != 4 && bits != 8)
-    return emitOpError() << "has bits = " << bits
-                         << "; 2, 4 and 8 are accepted";
-  int64_t experts = getExtent(getResult(), 0), rows = getExtent(getResult(), 1);
-  int64_t columns = getExtent(getResult(), 2);
-  if (columns != ShapedType::kDynamic && columns % 8 * bits % 8)
-    return emitOpError() << "gives rows of " << columns << " codes of " << bits
-                         << " bits; rows of whole bytes, a multiple of "
-                         << 8 / bits << " codes, are accepted";
-  int64_t blocks = ShapedType::kDynamic;
-  if (getBlock() && !ShapedType::isDynamic(columns))
-    blocks = ceilDiv(columns, *getBlock());
-  auto bytes = [&](int64_t codes) {
-    return ShapedType::isDynamic(codes) ? codes : getPackedBytes(codes, bits);
-  };
-
-  auto checkRank = [&](StringRef name, Value value, int64_t rank) {
-    if (!value)
-      return success();
-    int64_t given = cast<RankedTensorType>(value.getType()).getRank();
-    if (given == rank)
-      return success();
-    return LogicalResult(emitOpError()
-                         << "'" << name << "' has rank " << given << "; "
-                         << rank << " is accepted "
-                         << (getBlock() ? "with" : "without") << " 'block'");
-  };
-  ExtentCheck check(*this);
-  StringRef ofE = "experts of the result", ofN = "rows of the result";
-  std::string codes = "codes of " + std::to_string(bits) + " bits for ";
-  if (failed(check("packed", getPacked(), 0, experts, ofE)) ||
-      failed(check("packed", getPacked(), 1, rows, ofN)) ||
-      failed(check("packed", getPacked(), 2, bytes(columns),
-                   codes + "the columns of the result")) ||
-      failed(checkRank("scales", getScales(), getBlock() ? 3 : 2)) ||
-      failed(check("scales", getScales(), 0, experts, ofE)) ||
-      failed(check("scales", getScales(), 1, rows, ofN)) ||
-      failed(checkRank("zero_points", getZeroPoints(), getBlock() ? 3 : 2)) ||
-      failed(check("zero_points", getZeroPoints(), 0, experts, ofE)))
-    return failure();
-  if (!getBlock())
-    return check("zero_points", getZeroPoints(), 1, bytes(rows),
-                 codes + "the rows of the result");
-  if (failed(check("scales", getScales(), 2, blocks, "blocks of a row")) ||
-      failed(check("zero_points", getZeroPoints(), 1, rows, ofN)))
-    return failure();
-  return check("zero_points", getZeroPoints(), 2, bytes(blocks),
-               codes + "the blocks of a row");
+  CodedBank bank{getPacked(),     getScales(),
+                 getZeroPoints(), static_cast<int64_t>(getBits()),
+                 std::nullopt,    "packed",
+                 "scales",        "zero_points",
+                 "the result"};
+  if (getBlock())
+    bank.block = *getBlock();
+  return checkCodes(*this, bank, getExtent(getResult(), 0),
+                    getExtent(getResult(), 1), getExtent(getResult(), 2));
 }
 
 //===----------------------------------------------------------------------===//

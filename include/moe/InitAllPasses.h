@@ -10,6 +10,7 @@
 #include "passes/Lower/Host/Passes.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
 #include "passes/Raise/Passes.h"
+#include "passes/Schedule/Passes.h"
 #include "passes/Share/Passes.h"
 
 namespace moe {
@@ -23,6 +24,7 @@ inline void registerAllPasses() {
   registerHostPasses();
   registerONNXToLinalgPasses();
   registerRaisePasses();
+  registerSchedulePasses();
   registerSharePasses();
   registerPipelines();
 }

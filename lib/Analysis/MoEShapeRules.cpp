@@ -235,6 +235,32 @@ static void infer(NodeRef &node, ir::TokenMergeOp op) {
   node.results[2] = Extents{x[0], x[1]};
 }
 
+static void infer(NodeRef &node, ir::PlanOp op) {
+  DimExpr tokens = getExtent(node, op.getIds(), 0);
+  DimExpr slots = getExtent(node, op.getIds(), 1);
+  node.results[0] = Extents{ofInt(static_cast<int64_t>(op.getExperts()) + 1)};
+  node.results[1] = Extents{tokens * slots};
+  node.results[2] = Extents{tokens, slots};
+}
+
+static void infer(NodeRef &node, ir::DispatchOp op) {
+  node.results[0] = Extents{
+      getExtent(node, op.getTokens() ? op.getTokens() : op.getX(), 0),
+      common({getExtent(node, op.getX(), 1), getExtent(node, op.getRows(), 1)})};
+}
+
+static void infer(NodeRef &node, ir::GroupedFfnOp op) {
+  unsigned output = op.getLayout() == ir::BankLayout::OI ? 1 : 2;
+  node.results[0] = Extents{getExtent(node, op.getRows(), 0),
+                            getExtent(node, op.getDown()[0], output)};
+}
+
+static void infer(NodeRef &node, ir::CombineOp op) {
+  node.results[0] = Extents{common({getExtent(node, op.getPositions(), 0),
+                                    getExtent(node, op.getWeights(), 0)}),
+                            getExtent(node, op.getResults(), 1)};
+}
+
 bool moe::applyMoEExtentRule(NodeRef &node) {
   return llvm::TypeSwitch<Operation *, bool>(node.op)
       .Case<ir::RouteOp, ir::RouteBalancedOp, ir::SoftRouteOp, ir::LoadStatsOp,
@@ -242,7 +268,8 @@ bool moe::applyMoEExtentRule(NodeRef &node) {
             ir::TrivialExpertsOp, ir::DequantizeOp, ir::MixOp, ir::SwitchOp,
             ir::PoolOp, ir::PoolSelectOp, ir::TokenScoreOp, ir::TokenKeepOp,
             ir::TokenDropOp, ir::TokenRestoreOp, ir::KeepComposeOp,
-            ir::TokenMergeOp>([&](auto op) {
+            ir::TokenMergeOp, ir::PlanOp, ir::DispatchOp, ir::GroupedFfnOp,
+            ir::CombineOp>([&](auto op) {
         infer(node, op);
         return true;
       })

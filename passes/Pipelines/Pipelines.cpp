@@ -5,6 +5,7 @@
 #include "passes/Infer/Passes.h"
 #include "passes/Lower/Host/Passes.h"
 #include "passes/Raise/Passes.h"
+#include "passes/Schedule/Passes.h"
 #include "passes/Share/Passes.h"
 
 #include "mlir/Conversion/AffineToStandard/AffineToStandard.h"
@@ -69,6 +70,7 @@ void moe::buildOptimisePipeline(OpPassManager &manager) {
 void moe::buildSchedulePipeline(OpPassManager &manager) {
   // What layers share is compiled once.
   manager.addPass(createShareLayers());
+  manager.addPass(createMoESchedule());
   // What no back end knows runs as plain operators.
   MoEDecomposeOptions fallback;
   fallback.fallback = true;

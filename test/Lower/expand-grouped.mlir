@@ -136,7 +136,7 @@ func.func @codes(%rows: memref<?x80xf32>, %offsets: memref<2xindex>, %out: memre
 // WIDE: vector.maskedstore
 // NARROW: vector.maskedstore
 func.func @combine(%rows: memref<?x80xf32>, %positions: memref<?x2xindex>, %w: memref<?x2xf32>, %out: memref<?x36xf32>) {
-  moe.combine rows(%rows : memref<?x80xf32>) positions(%positions : memref<?x2xindex>)
+  moe.combine_rows rows(%rows : memref<?x80xf32>) positions(%positions : memref<?x2xindex>)
       weights(%w : memref<?x2xf32>) out(%out : memref<?x36xf32>)
   return
 }

@@ -1,5 +1,5 @@
 // Experts as grouped products.
-// RUN: moe-opt %s --onnx-to-linalg --split-input-file | FileCheck %s
+// RUN: moe-opt %s --moe-schedule --onnx-to-linalg --split-input-file | FileCheck %s
 
 // A bank that a node widens is read as it is stored: nothing is lost. One that a
 // node narrows is not.

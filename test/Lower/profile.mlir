@@ -49,7 +49,7 @@ func.func @fused(%x: memref<?x8xf32>, %y: memref<?x8xf32>, %s: memref<?xf32>) {
 
 // Rows of experts are those that the plan has; experts without rows are not
 // read. Products and sums of a layer are parts of it.
-// CHECK: {kind = "moe.experts:plan", name = "layer"}, {kind = "moe.experts:grouped_linear+Relu", name = "layer + relu"}, {kind = "moe.experts:combine", name = "layer"}
+// CHECK: {kind = "moe.experts:plan", name = "layer"}, {kind = "moe.experts:grouped_linear+Relu", name = "layer + relu"}, {kind = "moe.experts:combine_rows", name = "layer"}
 // CHECK-LABEL: func.func @experts
 // CHECK-SAME: %[[ROWS:.*]]: memref<?x80xf32>, %[[OFFSETS:.*]]: memref<9xindex>
 // CHECK-DAG: %[[C8:.*]] = arith.constant 8 : index
@@ -72,7 +72,7 @@ func.func @fused(%x: memref<?x8xf32>, %y: memref<?x8xf32>, %s: memref<?xf32>) {
 // CHECK: arith.muli %[[ACTIVE]], %[[BANK]]
 // CHECK: rt.profile end 1
 // CHECK: rt.profile begin 2
-// CHECK: moe.combine
+// CHECK: moe.combine_rows
 // CHECK: rt.profile end 2
 func.func @experts(%rows: memref<?x80xf32>, %offsets: memref<9xindex>, %bank: memref<8x128x64xf32>,
                    %hidden: memref<?x144xf32>, %positions: memref<?x2xindex>, %out: memref<?x128xf32>) {
@@ -90,7 +90,7 @@ func.func @experts(%rows: memref<?x80xf32>, %offsets: memref<9xindex>, %bank: me
     %1 = arith.maximumf %v, %0 : f32 loc("relu"(fused<"Relu">["m.onnx":3:1]))
     moe.yield %1 : f32
   } loc("layer"(fused<"moe.experts">["m.onnx":3:1]))
-  moe.combine rows(%hidden : memref<?x144xf32>) positions(%positions : memref<?x2xindex>)
+  moe.combine_rows rows(%hidden : memref<?x144xf32>) positions(%positions : memref<?x2xindex>)
       out(%out : memref<?x128xf32>) loc("layer"(fused<"moe.experts">["m.onnx":3:1]))
   return
 }

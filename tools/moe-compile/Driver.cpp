@@ -31,6 +31,7 @@
 #include "passes/Lower/Host/LayoutWeights.h"
 #include "passes/Lower/Host/Passes.h"
 #include "passes/Lower/ONNXToLinalg/Passes.h"
+#include "passes/Schedule/Passes.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/FileSystem.h"
@@ -190,6 +191,8 @@ int Compilation::lower() {
           [&](PassManager &manager) {
             if (options.profile)
               manager.addPass(createProfileNodesPass());
+            // Passes of the user's may have left experts.
+            manager.addPass(createMoESchedule());
             manager.addPass(createONNXToLinalg());
           },
           /*reproducer=*/false))
@@ -266,7 +269,15 @@ int Compilation::runPhase(Phase phase) {
     break;
   case Phase::Schedule:
     if (options.passPipeline.empty())
-      ok = runPasses("schedule", buildSchedulePipeline, false);
+      ok = runPasses(
+          "schedule",
+          [&](PassManager &manager) {
+            // What runs for a layer of experts is named by the layer.
+            if (options.profile)
+              manager.addPass(createProfileNodesPass());
+            buildSchedulePipeline(manager);
+          },
+          false);
     break;
   case Phase::Lower:
     return lower();

@@ -17,7 +17,7 @@ using namespace moe;
 
 namespace {
 
-void expandCombine(ir::CombineOp op, const KernelTile &tile,
+void expandCombine(ir::CombineRowsOp op, const KernelTile &tile,
                    OpBuilder &builder) {
   Emitter b{builder, op.getLoc()};
   int64_t width = cast<MemRefType>(op.getOut().getType()).getDimSize(1);
@@ -109,7 +109,7 @@ struct ExpandGroupedPass : moe::impl::ExpandGroupedPassBase<ExpandGroupedPass> {
     IntegerKernels integers(kernels, integerDot, activations);
     SmallVector<Operation *> ops;
     getOperation().walk([&](Operation *op) {
-      if (isa<ir::GroupedLinearOp, ir::CombineOp, ir::AttendOp>(op))
+      if (isa<ir::GroupedLinearOp, ir::CombineRowsOp, ir::AttendOp>(op))
         ops.push_back(op);
     });
     for (Operation *op : ops) {
@@ -124,7 +124,7 @@ struct ExpandGroupedPass : moe::impl::ExpandGroupedPassBase<ExpandGroupedPass> {
         expandAttention(attend, kernels, builder);
         ++numAttentions;
       } else {
-        expandCombine(cast<ir::CombineOp>(op), kernels.tile, builder);
+        expandCombine(cast<ir::CombineRowsOp>(op), kernels.tile, builder);
       }
       op->erase();
     }

@@ -196,7 +196,7 @@ def ExpandGroupedPass : Pass<"moe-expand-grouped", "::mlir::ModuleOp"> {
     kernels: private functions that multiply 1 to 8 rows (1 to 6 with AVX2) with
     one panel. Constant weights are packed into panels (`#rt.panels`); others
     are converted a block of a panel at a time. The epilogue is computed on
-    vectors. `moe.combine` becomes a parallel loop over tokens.
+    vectors. `moe.combine_rows` becomes a parallel loop over tokens.
 
     Codes of 2, 4 and 8 bits are multiplied as integers where the target can
     (`integer-dot`): rows are split into three digits of 8 bits first, with

@@ -221,7 +221,7 @@ void WorkCounter::addGroupedLinear(Operation *op) {
 }
 
 void WorkCounter::addCombine(Operation *op) {
-  auto combine = cast<ir::CombineOp>(op);
+  auto combine = cast<ir::CombineRowsOp>(op);
   Value positions = combine.getPositions();
   Value width = extent(combine.getOut(), 1);
   Value used = sumOf(extent(positions, 0), [&](Value token) {
@@ -266,7 +266,7 @@ void WorkCounter::add(Operation *op) {
     addBuffers(op->getOperands());
   } else if (isa<ir::GroupedLinearOp>(op)) {
     addGroupedLinear(op);
-  } else if (isa<ir::CombineOp>(op)) {
+  } else if (isa<ir::CombineRowsOp>(op)) {
     addCombine(op);
   } else if (isa<ir::AttendOp>(op)) {
     addAttend(op);

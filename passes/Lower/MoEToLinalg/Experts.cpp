@@ -1,34 +1,21 @@
-//===- Experts.cpp - experts and products with stored weights -------------===//
+//===- Experts.cpp - products with stored weights -------------------------===//
 //
-// Tokens are brought into the order of experts by counting, so each expert
-// reads its rows one behind the other; `moe.grouped_linear` multiplies them,
-// and each token collects its results in the order of its slots. A dense layer
-// (experts without routing, MatMulNBits) is the same with one expert and all
-// tokens in order.
+// What the products of experts and of MatMulNBits have in common: rows with
+// padding, weights that stay as they are stored, `moe.grouped_linear`. A dense
+// layer (MatMulNBits, experts without routing) has one expert and all tokens in
+// order.
 //
 //===----------------------------------------------------------------------===//
 
+#include "passes/Lower/MoEToLinalg/Experts.h"
 #include "dialects/MoE/MoEDialect.h"
 #include "dialects/Rt/RtDialect.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "passes/Lower/MoEToLinalg/MoEToLinalg.h"
-#include "passes/Lower/ONNXToLinalg/Loops.h"
 
 using namespace mlir;
 using namespace moe;
 using namespace moe::lower;
-
-namespace {
-/// One or two (gate, up) banks as they are stored, all in buffers.
-struct StoredBanks {
-  SmallVector<Value> banks, scales, zeros, biases;
-  std::optional<int64_t> bits, block;
-  /// Whether rows are rounded to 8 bits before they are multiplied.
-  bool roundRows = false;
-};
-
-using EpilogueFn = llvm::function_ref<FailureOr<Value>(ValueRange sums)>;
-} // namespace
 
 //===----------------------------------------------------------------------===//
 // Buffers
@@ -40,9 +27,7 @@ static int64_t paddedColumns(int64_t width) {
   return llvm::alignTo(static_cast<uint64_t>(width), 32) + 16;
 }
 
-/// The buffer of an ONNX value that is only read. Constants stay where they
-/// are, whatever their size, for they may be packed later.
-static Value stored(FunctionLowering &l, Value onnxValue) {
+Value lower::stored(FunctionLowering &l, Value onnxValue) {
   ElementsAttr attr = l.constantAttr(onnxValue);
   if (!attr)
     return l.readable(l.tensor(onnxValue));
@@ -52,19 +37,7 @@ static Value stored(FunctionLowering &l, Value onnxValue) {
       attr);
 }
 
-/// A value before it was cast from f16 or bf16 to a wider type: the same numbers.
-static Value beforeWidening(Value onnxValue) {
-  Operation *op = onnxValue.getDefiningOp();
-  if (!op || op->getName().getStringRef() != "onnx.Cast")
-    return onnxValue;
-  Type from = elementOf(op->getOperand(0)), to = elementOf(onnxValue);
-  bool exact = isa<Float16Type, BFloat16Type>(from) &&
-               isa<Float32Type, Float64Type>(to);
-  return exact ? op->getOperand(0) : onnxValue;
-}
-
-/// A static, contiguous buffer seen with other extents.
-static Value viewAs(FunctionLowering &l, Value buffer,
+Value lower::viewAs(FunctionLowering &l, Value buffer,
                     ArrayRef<int64_t> shape) {
   auto type = cast<MemRefType>(buffer.getType());
   if (type.getShape() == shape)
@@ -82,14 +55,6 @@ static Value viewAs(FunctionLowering &l, Value buffer,
   return memref::ExpandShapeOp::create(
       l.b, l.loc(), MemRefType::get(shape, type.getElementType()), buffer,
       ArrayRef<ReassociationIndices>(all));
-}
-
-static Value load(FunctionLowering &l, Value buffer, ValueRange at) {
-  return memref::LoadOp::create(l.b, l.loc(), buffer, at);
-}
-static void store(FunctionLowering &l, Value value, Value buffer,
-                  ValueRange at) {
-  memref::StoreOp::create(l.b, l.loc(), value, buffer, at);
 }
 
 static Value toF32(OpBuilder &b, Location loc, Value v) {
@@ -121,113 +86,38 @@ static void fillBuffer(FunctionLowering &l, Value out, ValueRange in,
 }
 
 //===----------------------------------------------------------------------===//
-// Order of experts
+// Products
 //===----------------------------------------------------------------------===//
 
-namespace {
-/// Which rows each expert has.
-struct Plan {
-  /// First row of each expert, then the number of rows.
-  Value offsets;
-  Value numRows;
-  /// Of each row its token and, where the input is scaled, its weight.
-  Value tokens, rowWeights;
-  /// Of each slot of a token its row, -1 if it has none.
-  Value positions;
-};
-} // namespace
-
-/// Sorts the slots of all tokens by expert, stable, by counting. Slots whose
-/// id is no expert of the bank come last and get no row.
-static Plan planRows(FunctionLowering &l, Value ids, Value weights,
-                     ArrayRef<OpFoldResult> dims, int64_t experts) {
-  OpBuilder &b = l.b;
-  Location loc = l.loc();
-  Type index = b.getIndexType();
-  Value zero = l.value(l.index(0)), one = l.value(l.index(1));
-  Value limit = l.value(l.index(experts));
-  OpFoldResult slots = l.mul(dims[0], dims[1]);
-  Plan plan;
-  Value offsets = l.allocate({l.index(experts + 2)}, index);
-  Value cursors = l.allocate({l.index(experts + 1)}, index);
-  plan.tokens = l.allocate({slots}, index);
-  plan.positions = l.allocate(dims, index);
-  if (weights)
-    plan.rowWeights = l.allocate({slots}, b.getF32Type());
-
-  // The expert of a slot; slots without one count as those of another.
-  auto expertOf = [&](ValueRange slot) -> std::pair<Value, Value> {
-    Value id = arith::IndexCastOp::create(b, loc, index, load(l, ids, slot));
-    Value inside = l.compare(arith::CmpIPredicate::ult, id, limit);
-    return {arith::SelectOp::create(b, loc, inside, id, limit), inside};
-  };
-  auto count = [&](Value buffer, Value at) {
-    Value old = load(l, buffer, at);
-    store(l, arith::AddIOp::create(b, loc, old, one), buffer, at);
-    return old;
-  };
-
-  l.forEach({l.index(experts + 2)},
-            [&](ValueRange e) { store(l, zero, offsets, e); });
-  l.forEach(dims, [&](ValueRange slot) {
-    Value expert = expertOf(slot).first;
-    count(offsets, arith::AddIOp::create(b, loc, expert, one));
-  });
-  forRange(l, l.index(0), l.index(experts + 1), l.index(1), zero,
-           [&](Value e, ValueRange carried) -> SmallVector<Value> {
-             Value sum =
-                 arith::AddIOp::create(b, loc, carried[0], load(l, offsets, e));
-             store(l, sum, offsets, e);
-             store(l, sum, cursors, e);
-             return {sum};
-           });
-  l.forEach(dims, [&](ValueRange slot) {
-    auto [expert, inside] = expertOf(slot);
-    Value row = count(cursors, expert);
-    store(l, slot[0], plan.tokens, row);
-    if (weights)
-      store(l, toF32(b, loc, load(l, weights, slot)), plan.rowWeights, row);
-    Value none = l.value(l.index(-1));
-    store(l, arith::SelectOp::create(b, loc, inside, row, none), plan.positions,
-          slot);
-  });
-  plan.offsets = offsets;
-  plan.numRows = load(l, offsets, limit);
-  return plan;
+Value lower::offsetsOfAll(FunctionLowering &l, OpFoldResult tokens) {
+  Value offsets = l.allocate({l.index(2)}, l.b.getIndexType());
+  for (auto [i, row] : llvm::enumerate(Extents{l.index(0), tokens}))
+    memref::StoreOp::create(l.b, l.loc(), l.value(row), offsets,
+                            l.value(l.index(i)));
+  return offsets;
 }
 
-/// The plan of a dense layer: all tokens, in order.
-static Plan planAll(FunctionLowering &l, OpFoldResult tokens) {
-  Plan plan;
-  plan.offsets = l.allocate({l.index(2)}, l.b.getIndexType());
-  plan.numRows = l.value(tokens);
-  store(l, l.value(l.index(0)), plan.offsets, l.value(l.index(0)));
-  store(l, plan.numRows, plan.offsets, l.value(l.index(1)));
-  return plan;
-}
-
-/// The tokens of x in the order of the plan, padded, in f32, scaled.
-static Value gatherRows(FunctionLowering &l, const Plan &plan, Value x,
+Value lower::gatherRows(FunctionLowering &l, const RowSource &from, Value x,
                         OpFoldResult capacity, int64_t width, double scale) {
   Value source = l.readable(x);
   Value rows =
       l.allocate({capacity, l.index(paddedColumns(width))}, l.b.getF32Type());
-  Value out = window(l, rows, plan.numRows, width);
+  Value out = window(l, rows, from.count, width);
   MLIRContext *context = l.b.getContext();
   AffineMap identity = AffineMap::getMultiDimIdentityMap(2, context);
   AffineMap perRow = identity.dropResult(1);
   SmallVector<Value> in;
   SmallVector<AffineMap> maps;
-  if (plan.tokens) {
+  if (from.tokens) {
     auto front = [&](Value buffer) {
-      return memref::SubViewOp::create(
-          l.b, l.loc(), buffer, Extents{l.index(0)}, Extents{plan.numRows},
-          Extents{l.index(1)});
+      return memref::SubViewOp::create(l.b, l.loc(), buffer,
+                                       Extents{l.index(0)}, Extents{from.count},
+                                       Extents{l.index(1)});
     };
-    in.push_back(front(plan.tokens));
+    in.push_back(front(from.tokens));
     maps.push_back(perRow);
-    if (plan.rowWeights) {
-      in.push_back(front(plan.rowWeights));
+    if (from.weights) {
+      in.push_back(front(from.weights));
       maps.push_back(perRow);
     }
   } else {
@@ -238,7 +128,7 @@ static Value gatherRows(FunctionLowering &l, const Plan &plan, Value x,
       l, out, in, maps,
       [&](OpBuilder &b, Location loc, ValueRange args) -> Value {
         Value v = args[0];
-        if (plan.tokens) {
+        if (from.tokens) {
           Value column = linalg::IndexOp::create(b, loc, 1);
           v = memref::LoadOp::create(b, loc, source,
                                      ValueRange{args[0], column});
@@ -248,16 +138,15 @@ static Value gatherRows(FunctionLowering &l, const Plan &plan, Value x,
           v = arith::MulFOp::create(
               b, loc, v,
               arith::ConstantOp::create(b, loc, b.getF32FloatAttr(scale)));
-        if (plan.rowWeights)
+        if (from.weights)
           v = arith::MulFOp::create(b, loc, v, args[1]);
         return v;
       });
   return rows;
 }
 
-/// Multiplies rows with their experts' matrices.
-static FailureOr<Value> multiply(FunctionLowering &l, const Plan &plan,
-                                 Value rows, const StoredBanks &banks,
+FailureOr<Value> lower::multiply(FunctionLowering &l, Value offsets, Value rows,
+                                 const StoredBanks &banks,
                                  OpFoldResult capacity, int64_t inner,
                                  int64_t width, ir::GateUp gateUp,
                                  ir::BankLayout layout, EpilogueFn epilogue) {
@@ -268,7 +157,7 @@ static FailureOr<Value> multiply(FunctionLowering &l, const Plan &plan,
     return value ? b.getI64IntegerAttr(*value) : IntegerAttr();
   };
   auto op = ir::GroupedLinearOp::create(
-      b, l.loc(), rows, plan.offsets, banks.banks, banks.scales, banks.zeros,
+      b, l.loc(), rows, offsets, banks.banks, banks.scales, banks.zeros,
       banks.biases, ValueRange(), out, b.getI64IntegerAttr(inner),
       b.getI64IntegerAttr(width), ir::GateUpAttr::get(b.getContext(), gateUp),
       ir::BankLayoutAttr::get(b.getContext(), layout), optional(banks.bits),
@@ -284,8 +173,7 @@ static FailureOr<Value> multiply(FunctionLowering &l, const Plan &plan,
   return out;
 }
 
-/// The first columns of padded rows, as a tensor of type `element`.
-static Value unpadded(FunctionLowering &l, Value rows, OpFoldResult count,
+Value lower::unpadded(FunctionLowering &l, Value rows, OpFoldResult count,
                       int64_t width, Type element) {
   Value out = l.allocate({count, l.index(width)}, element);
   AffineMap identity = AffineMap::getMultiDimIdentityMap(2, l.b.getContext());
@@ -363,164 +251,8 @@ static void dequantizeAll(FunctionLowering &l, ir::DequantizeOp op) {
             }));
 }
 
-/// Whether a use of a bank reads its codes, so that nobody needs the whole.
-static bool readsCodes(OpOperand &use) {
-  auto experts = dyn_cast<ir::ExpertsOp>(use.getOwner());
-  if (!experts || experts.getLayout() != ir::BankLayout::OI)
-    return false;
-  Value bank = use.get();
-  if (!experts.getUp() || bank == experts.getDown())
-    return true;
-  // Gate and up are read in step: both have to be codes of one kind.
-  auto gate = experts.getGate().getDefiningOp<ir::DequantizeOp>();
-  auto up = experts.getUp().getDefiningOp<ir::DequantizeOp>();
-  return gate && up && gate.getBits() == up.getBits() &&
-         gate.getBlock() == up.getBlock() &&
-         !gate.getZeroPoints() == !up.getZeroPoints();
-}
-
 static LogicalResult lowerDequantize(FunctionLowering &l, Operation *op) {
-  auto dequantize = cast<ir::DequantizeOp>(op);
-  auto statically = [](Value v) {
-    return !v || cast<RankedTensorType>(v.getType()).hasStaticShape();
-  };
-  bool isStatic = statically(op->getResult(0)) &&
-                  llvm::all_of(op->getOperands(), statically);
-  if (isStatic && llvm::all_of(op->getResult(0).getUses(), readsCodes)) {
-    l.defer(op->getResult(0));
-    return success();
-  }
-  dequantizeAll(l, dequantize);
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// moe.experts
-//===----------------------------------------------------------------------===//
-
-/// Puts a bank and its bias into `out`, as codes where that is possible.
-static void addBank(FunctionLowering &l, StoredBanks &out, Value bank,
-                    Value bias, bool asCodes) {
-  auto type = cast<RankedTensorType>(bank.getType());
-  int64_t experts = type.getDimSize(0), rows = type.getDimSize(1);
-  if (asCodes) {
-    auto op = bank.getDefiningOp<ir::DequantizeOp>();
-    out.bits = op.getBits();
-    out.block = op.getBlock();
-    out.banks.push_back(stored(l, op.getPacked()));
-    auto scales = cast<RankedTensorType>(op.getScales().getType());
-    out.scales.push_back(
-        viewAs(l, stored(l, op.getScales()),
-               {experts, rows, op.getBlock() ? scales.getDimSize(2) : 1}));
-    if (Value zeros = op.getZeroPoints())
-      out.zeros.push_back(stored(l, zeros));
-  } else {
-    out.banks.push_back(stored(l, beforeWidening(bank)));
-  }
-  if (bias)
-    out.biases.push_back(stored(l, bias));
-}
-
-static LogicalResult lowerExperts(FunctionLowering &l, Operation *op) {
-  auto experts = cast<ir::ExpertsOp>(op);
-  Value x = experts.getX(), y = experts.getY(), gate = experts.getGate();
-  Value up = experts.getUp(), down = experts.getDown();
-  Value gateBias = experts.getGateBias(), upBias = experts.getUpBias();
-  Value downBias = experts.getDownBias();
-  for (Value v : {gate, up, down, gateBias, upBias, downBias})
-    if (v && !cast<RankedTensorType>(v.getType()).hasStaticShape())
-      return unsupported(op, "weights of unknown extents");
-
-  auto extent = [](Value v, int64_t i) {
-    return cast<RankedTensorType>(v.getType()).getDimSize(i);
-  };
-  bool oi = experts.getLayout() == ir::BankLayout::OI;
-  ir::GateUp form = experts.getGateUp();
-  int64_t numExperts = extent(gate, 0);
-  int64_t hidden = extent(gate, oi ? 2 : 1);
-  int64_t inner = extent(down, oi ? 2 : 1);
-  int64_t width = extent(down, oi ? 1 : 2);
-  l.checkEqual(l.dim(x, 1), l.index(hidden),
-               "x and the experts differ in their width");
-
-  OpFoldResult tokens = l.dim(x, 0), capacity = tokens;
-  Value ids = experts.getIds(), weights = experts.getWeights();
-  bool scaleInput = ids && experts.getScaleAt() == ir::ScaleAt::Input;
-  Plan plan;
-  Value weightsBuffer;
-  if (ids) {
-    Extents dims = l.dims(ids);
-    l.checkEqual(dims[0], tokens, "x and ids differ in their tokens");
-    l.checkEqual(l.dim(weights, 0), tokens,
-                 "x and weights differ in their tokens");
-    l.checkEqual(l.dim(weights, 1), dims[1],
-                 "ids and weights differ in their slots");
-    dims[0] = tokens;
-    capacity = l.mul(tokens, dims[1]);
-    int64_t logical = experts.getLogical().value_or(numExperts);
-    int64_t limit = std::max(logical, numExperts);
-    checkExpertIds(l, ids, l.index(limit),
-                   "an id is out of range; [-1, " + Twine(limit) +
-                       ") is accepted");
-    weightsBuffer = l.readable(l.castTo(l.tensor(weights), l.b.getF32Type()));
-    plan = planRows(l, l.readable(l.tensor(ids)),
-                    scaleInput ? weightsBuffer : Value(), dims, numExperts);
-  } else {
-    plan = planAll(l, tokens);
-  }
-
-  Value rows = gatherRows(l, plan, l.tensor(x), capacity, hidden,
-                          experts.getInScale().convertToDouble());
-  auto isCodes = [&](Value bank) {
-    for (OpOperand &use : op->getOpOperands())
-      if (use.get() == bank)
-        return bank.getDefiningOp<ir::DequantizeOp>() && readsCodes(use) &&
-               l.isDeferred(bank);
-    return false;
-  };
-  StoredBanks first, second;
-  addBank(l, first, gate, gateBias, isCodes(gate));
-  if (up)
-    addBank(l, first, up, upBias, isCodes(up));
-  addBank(l, second, down, downBias, isCodes(down));
-  if (up && first.biases.size() == 1) {
-    // One of the two is missing: zeros stand for it.
-    auto type = cast<MemRefType>(first.biases.front().getType());
-    auto zeros = DenseElementsAttr::get(
-        RankedTensorType::get(type.getShape(), type.getElementType()),
-        cast<TypedAttr>(l.b.getZeroAttr(type.getElementType())));
-    Value zero = rt::ConstantOp::create(l.b, l.loc(), type, zeros);
-    first.biases.insert(gateBias ? first.biases.end() : first.biases.begin(),
-                        zero);
-  }
-
-  FailureOr<Value> hiddenRows =
-      multiply(l, plan, rows, first, capacity, hidden, inner, form,
-               experts.getLayout(), [&](ValueRange sums) -> FailureOr<Value> {
-                 FailureOr<SmallVector<Value>> values =
-                     l.lowerScalars(experts.getActivation().front(), sums);
-                 if (failed(values))
-                   return failure();
-                 return values->front();
-               });
-  if (failed(hiddenRows))
-    return failure();
-  FailureOr<Value> results =
-      multiply(l, plan, *hiddenRows, second, capacity, inner, width,
-               ir::GateUp::None, experts.getLayout(),
-               [](ValueRange sums) -> FailureOr<Value> { return sums[0]; });
-  if (failed(results))
-    return failure();
-
-  Type element = FunctionLowering::convertElement(elementOf(y));
-  if (!ids) {
-    l.set(y, unpadded(l, *results, tokens, width, element));
-    return success();
-  }
-  Value sums = l.allocate({tokens, l.index(width)}, l.b.getF32Type());
-  ir::CombineOp::create(l.b, l.loc(), *results, plan.positions,
-                        scaleInput ? Value() : weightsBuffer, sums);
-  l.set(y, l.castTo(l.finished(sums), element));
+  dequantizeAll(l, cast<ir::DequantizeOp>(op));
   return success();
 }
 
@@ -607,11 +339,11 @@ static LogicalResult lowerMatMulNBits(FunctionLowering &l, Operation *op) {
                                  {1, width, floatZeros ? blocks : zeroBytes}));
   if (bias)
     banks.biases.push_back(viewAs(l, stored(l, bias), {1, width}));
-  Plan plan = planAll(l, tokens);
-  Value rows = gatherRows(l, plan, flat, tokens, inner, 1.0);
+  RowSource all{l.value(tokens), {}, {}};
+  Value rows = gatherRows(l, all, flat, tokens, inner, 1.0);
   FailureOr<Value> results =
-      multiply(l, plan, rows, banks, tokens, inner, width, ir::GateUp::None,
-               ir::BankLayout::OI,
+      multiply(l, offsetsOfAll(l, tokens), rows, banks, tokens, inner, width,
+               ir::GateUp::None, ir::BankLayout::OI,
                [](ValueRange sums) -> FailureOr<Value> { return sums[0]; });
   if (failed(results))
     return failure();
@@ -625,6 +357,5 @@ static LogicalResult lowerMatMulNBits(FunctionLowering &l, Operation *op) {
 
 void lower::registerExperts(LoweringTable &table) {
   table.add("moe.dequantize", lowerDequantize);
-  table.add("moe.experts", lowerExperts);
   table.add("onnx_ms.MatMulNBits", lowerMatMulNBits);
 }

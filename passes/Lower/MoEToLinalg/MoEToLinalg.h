@@ -26,6 +26,8 @@ Value softmaxOver(FunctionLowering &l, Value tensor,
 void registerMoEAttention(LoweringTable &table);
 /// Experts.cpp
 void registerExperts(LoweringTable &table);
+/// Schedule.cpp
+void registerSchedule(LoweringTable &table);
 /// Route.cpp, and with it the files below.
 void registerRouting(LoweringTable &table);
 /// Capacity.cpp

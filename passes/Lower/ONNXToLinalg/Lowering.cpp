@@ -37,6 +37,7 @@ const LoweringTable &LoweringTable::get() {
     registerControlFlow(*built);
     registerRouting(*built);
     registerExperts(*built);
+    registerSchedule(*built);
     registerMoEAttention(*built);
     return built;
   }();
@@ -188,7 +189,7 @@ LogicalResult FunctionLowering::lowerOp(Operation *op) {
     return failure();
   for (Value v : op->getResults())
     if (!v.use_empty() && !values.contains(v) && !knownElements.contains(v) &&
-        !deferred.contains(v))
+        !rowBuffers.contains(v))
       return op->emitOpError("internal error: its lowering left a result out");
   return success();
 }
@@ -234,8 +235,9 @@ Type FunctionLowering::convertElement(Type element) {
       return {};
     return IntegerType::get(element.getContext(), width);
   }
+  // No element of a model is an index; plans of experts are.
   if (element.isF16() || element.isBF16() || element.isF32() ||
-      element.isF64())
+      element.isF64() || element.isIndex())
     return element;
   return {};
 }

@@ -21,7 +21,6 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/DenseMap.h"
-#include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/ScopedHashTable.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
@@ -127,11 +126,11 @@ public:
   void setElements(Value onnxValue, Extents elements);
   /// Binds the result of a region argument or another translated value.
   void forward(Value onnxValue, Value sameAs);
-  /// Leaves a result without a tensor: its users read what it is made of.
-  void defer(Value onnxValue) { deferred.insert(onnxValue); }
-  bool isDeferred(Value onnxValue) const {
-    return deferred.contains(onnxValue);
-  }
+  /// Lets a buffer of rows of f32 with padding stand for a matrix. Readers that
+  /// take a tensor need set() as well.
+  void setRows(Value onnxValue, Value buffer) { rowBuffers[onnxValue] = buffer; }
+  /// The buffer of setRows, or null.
+  Value rows(Value onnxValue) const { return rowBuffers.lookup(onnxValue); }
 
   /// Ranked tensor type with the signs of integers dropped; null (and an error
   /// at `op`) if the value has no rank or an element type that no lowering
@@ -262,7 +261,7 @@ private:
   Operation *currentOp = nullptr;
   llvm::DenseMap<Value, Value> values;
   llvm::DenseMap<Value, Extents> knownElements;
-  llvm::DenseSet<Value> deferred;
+  llvm::DenseMap<Value, Value> rowBuffers;
   /// Within lowerScalars: values are scalars, not tensors.
   bool scalars = false;
   /// Extents by symbol, innermost region last: an entry dominates its region.

@@ -61,7 +61,8 @@ static DictionaryAttr describeValue(OpBuilder &b, Type type,
 static LogicalResult checkSignature(func::FuncOp fn) {
   bool ok = true;
   auto check = [&](Type type, StringRef what, unsigned i, Attribute name) {
-    if (FunctionLowering::convert(type))
+    RankedTensorType lowered = FunctionLowering::convert(type);
+    if (lowered && !lowered.getElementType().isIndex())
       return;
     std::string text =
         isa_and_nonnull<StringAttr>(name)

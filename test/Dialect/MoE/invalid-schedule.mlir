@@ -279,7 +279,7 @@ func.func @f(%rows: memref<?x48xf32>, %w0: memref<1x40x24xf32>, %extra: memref<?
 
 func.func @f(%rows: memref<?x32xf32>, %positions: memref<?x2xindex>, %out: memref<?x36xf32>) {
   // expected-error @below {{rows have type 'memref<?x32xf32>'; contiguous ones of at least 48 columns are accepted}}
-  moe.combine rows(%rows : memref<?x32xf32>) positions(%positions : memref<?x2xindex>) out(%out : memref<?x36xf32>)
+  moe.combine_rows rows(%rows : memref<?x32xf32>) positions(%positions : memref<?x2xindex>) out(%out : memref<?x36xf32>)
   return
 }
 
@@ -287,6 +287,6 @@ func.func @f(%rows: memref<?x32xf32>, %positions: memref<?x2xindex>, %out: memre
 
 func.func @f(%rows: memref<?x48xf32>, %positions: memref<?x2xindex>, %out: memref<?x?xf32>) {
   // expected-error @below {{out has type 'memref<?x?xf32>'; contiguous rows of static width are accepted}}
-  moe.combine rows(%rows : memref<?x48xf32>) positions(%positions : memref<?x2xindex>) out(%out : memref<?x?xf32>)
+  moe.combine_rows rows(%rows : memref<?x48xf32>) positions(%positions : memref<?x2xindex>) out(%out : memref<?x?xf32>)
   return
 }
