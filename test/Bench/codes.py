@@ -1,8 +1,9 @@
 """Banks of experts in codes of 4 or 8 bits: for our compiler and for ONNX
 Runtime's com.microsoft.QMoE, which shares them."""
 import numpy as np
-import onnxruntime
-from onnx import TensorProto, helper
+from onnx import helper
+
+import experts
 
 BLOCK = 32
 
@@ -11,12 +12,12 @@ def quantise(bank, bits):
     """f32 [E, N, K] -> codes ui8 [E, N, K * bits / 8] with the lowest bits
     first, scales f32 [E, N, K / BLOCK], and what both stand for, f32 [E, N, K]:
     (code - 2^(bits-1)) * scale, a scale for each block of a row."""
-    experts, rows, inner = bank.shape
+    count, rows, inner = bank.shape
     middle, per = 1 << (bits - 1), 8 // bits
-    packed = np.empty((experts, rows, inner // per), np.uint8)
-    scales = np.empty((experts, rows, inner // BLOCK), np.float32)
+    packed = np.empty((count, rows, inner // per), np.uint8)
+    scales = np.empty((count, rows, inner // BLOCK), np.float32)
     real = np.empty_like(bank)
-    for e in range(experts):
+    for e in range(count):
         blocks = bank[e].reshape(rows, -1, BLOCK)
         scale = np.abs(blocks).max(-1, keepdims=True) / np.float32(middle - 1)
         scale[scale == 0] = 1
@@ -31,7 +32,7 @@ def quantise(bank, bits):
 def write_ours(path, first, second, slots, bits):
     """The layer as MLIR; `first` and `second` are codes and scales, which go
     to a file beside it."""
-    (experts, rows, row_bytes), (width, inner_bytes) = (
+    (count, rows, row_bytes), (width, inner_bytes) = (
         first[0].shape, second[0].shape[1:])
     hidden, inner = row_bytes * 8 // bits, inner_bytes * 8 // bits
     body, at = "", 0
@@ -49,8 +50,8 @@ def write_ours(path, first, second, slots, bits):
                 at += array.nbytes
             body += (f"  %{name} = moe.dequantize %{name}q, %{name}s {{bits = "
                      f"{bits}, block = {BLOCK}}} : {', '.join(kinds)} -> "
-                     f"tensor<{experts}x{n}x{k}xf32>\n")
-    x, logits = f"tensor<?x{hidden}xf32>", f"tensor<?x{experts}xf32>"
+                     f"tensor<{count}x{n}x{k}xf32>\n")
+    x, logits = f"tensor<?x{hidden}xf32>", f"tensor<?x{count}xf32>"
     top = f"tensor<?x{slots}x"
     text = f"""module {{
 func.func @main(%x: {x} {{onnx.dims = ["t", ""]}}, %l: {logits} {{onnx.dims = ["t", ""]}}) -> {x} {{
@@ -59,8 +60,8 @@ func.func @main(%x: {x} {{onnx.dims = ["t", ""]}}, %l: {logits} {{onnx.dims = ["
   %w = onnx.Softmax(%v) : ({top}f32>) -> {top}f32>
   %ids = onnx.Cast(%i) {{to = 6 : i64}} : ({top}i64>) -> {top}i32>
 {body}  %y = moe.experts %x route(%ids, %w : {top}i32>, {top}f32>)
-      gate(%g : tensor<{experts}x{rows}x{hidden}xf32>)
-      down(%d : tensor<{experts}x{width}x{inner}xf32>)
+      gate(%g : tensor<{count}x{rows}x{hidden}xf32>)
+      down(%d : tensor<{count}x{width}x{inner}xf32>)
       {{gate_up = #moe.gate_up<interleave>}} : {x} -> {x} {{
   ^bb0(%a: tensor<f32>, %b: tensor<f32>):
     %s = onnx.Sigmoid(%a) : (tensor<f32>) -> tensor<f32>
@@ -86,32 +87,7 @@ def make_ort(first, second, slots, bits, level, threads):
         normalize_routing_weights=1, swiglu_fusion=1, activation_alpha=1.0,
         activation_beta=0.0, expert_weight_bits=bits, block_size=BLOCK,
         **attributes)
-    experts, hidden = first[0].shape[0], second[0].shape[1]
-    arrays = {"w1": first[0], "s1": first[1], "w2": second[0],
-              "s2": second[1]}
-    external = []
-    for name, array in arrays.items():
-        tensor = TensorProto(
-            name=name, data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
-            dims=array.shape, data_location=TensorProto.EXTERNAL)
-        entry = tensor.external_data.add()
-        entry.key, entry.value = "location", "none.bin"
-        external.append(tensor)
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [node], "g", [value("x", TensorProto.FLOAT, ["T", hidden]),
-                      value("r", TensorProto.FLOAT, ["T", experts])],
-        [value("y", TensorProto.FLOAT, ["T", hidden])], external)
-    model = helper.make_model(graph, opset_imports=[
-        helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)],
-        ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(a)
-              for a in arrays.values()]
-    options.add_external_initializers(list(arrays), values)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session, values
+    return experts.open_layer(
+        [node], second[0].shape[1], first[0].shape[0],
+        {"w1": first[0], "s1": first[1], "w2": second[0], "s2": second[1]},
+        threads)

@@ -147,39 +147,52 @@ func.func @main(%x: {x} {{onnx.dims = ["t", ""]}}, %l: {logits} {{onnx.dims = ["
         file.write(text)
 
 
+def settings(threads):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return options
+
+
+def open_layer(nodes, hidden, experts, large, threads, small=()):
+    """A session of nodes that make y [T, H] of x [T, H] and logits r [T, E].
+
+    large: arrays by name, which it shares with us; small: further constants.
+    Returns the session and what has to live as long.
+    """
+    external = []
+    for name, array in large.items():
+        tensor = TensorProto(
+            name=name, data_type=helper.np_dtype_to_tensor_dtype(array.dtype),
+            dims=array.shape, data_location=TensorProto.EXTERNAL)
+        entry = tensor.external_data.add()
+        entry.key, entry.value = "location", "none.bin"
+        external.append(tensor)
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes, "g", [value("x", TensorProto.FLOAT, ["T", hidden]),
+                     value("r", TensorProto.FLOAT, ["T", experts])],
+        [value("y", TensorProto.FLOAT, ["T", hidden])], [*small, *external])
+    model = helper.make_model(graph, ir_version=10, opset_imports=[
+        helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)])
+    options = settings(threads)
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array)
+              for array in large.values()]
+    options.add_external_initializers(list(large), values)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return session, (large, values)
+
+
 def make_ort(first, second, slots, threads):
     """ONNX Runtime's operator, its weights shared with ours."""
     node = helper.make_node(
         "MoE", ["x", "r", "w1", "", "w2"], ["y"], domain="com.microsoft",
         activation_type="swiglu", k=slots, normalize_routing_weights=1,
         swiglu_fusion=1, activation_alpha=1.0, activation_beta=0.0)
-    hidden, experts = first.shape[2], first.shape[0]
-    external = []
-    for name, array in (("w1", first), ("w2", second)):
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT,
-                             dims=array.shape,
-                             data_location=TensorProto.EXTERNAL)
-        entry = tensor.external_data.add()
-        entry.key, entry.value = "location", "none.bin"
-        external.append(tensor)
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        [node], "g", [value("x", TensorProto.FLOAT, ["T", hidden]),
-                      value("r", TensorProto.FLOAT, ["T", experts])],
-        [value("y", TensorProto.FLOAT, ["T", hidden])], external)
-    model = helper.make_model(graph, opset_imports=[
-        helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)],
-        ir_version=10)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(a)
-              for a in (first, second)]
-    options.add_external_initializers(["w1", "w2"], values)
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session, values
+    return open_layer([node], first.shape[2], first.shape[0],
+                      {"w1": first, "w2": second}, threads)
 
 
 def prepare_ort(session, x, logits):

@@ -1,7 +1,8 @@
 """A layer of experts with SwiGLU: its numbers, and forms for ONNX Runtime."""
 import numpy as np
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
+
+import experts
 
 
 class Layer:
@@ -10,13 +11,13 @@ class Layer:
     first: [E, 2 I, H], second: [E, H, I], float32.
     """
 
-    def __init__(self, hidden, inner, experts, slots, seed=0):
+    def __init__(self, hidden, inner, count, slots, seed=0):
         self.hidden, self.inner = hidden, inner
-        self.experts, self.slots = experts, slots
+        self.experts, self.slots = count, slots
         self.rng = np.random.default_rng(seed)
-        self.first = self.draw(experts, 2 * inner, hidden)
+        self.first = self.draw(count, 2 * inner, hidden)
         self.first /= np.float32(np.sqrt(hidden))
-        self.second = self.draw(experts, hidden, inner)
+        self.second = self.draw(count, hidden, inner)
         self.second /= np.float32(np.sqrt(inner))
 
     def draw(self, *shape):
@@ -72,7 +73,8 @@ class Layer:
             rows = np.concatenate([first[0::2], first[1::2]])
             total = graph.expert(total, expert, np.ascontiguousarray(rows.T),
                                  np.ascontiguousarray(self.second[expert].T))
-        return graph.session(self.hidden, self.experts, total, threads)
+        session = graph.session(self.hidden, self.experts, total, threads)
+        return session, graph.keep
 
 
 class _Loop:
@@ -92,13 +94,7 @@ class _Loop:
 
     def matrix(self, value):
         name = f"w{len(self.large)}"
-        self.large[name] = onnxruntime.OrtValue.ortvalue_from_numpy(value)
-        tensor = TensorProto(name=name, data_type=TensorProto.FLOAT,
-                             dims=value.shape,
-                             data_location=TensorProto.EXTERNAL)
-        entry = tensor.external_data.add()
-        entry.key, entry.value = "location", "none.bin"
-        self.small.append(tensor)
+        self.large[name] = value
         return name
 
     def node(self, kind, *inputs, outputs=1, **attributes):
@@ -127,23 +123,8 @@ class _Loop:
                          self.node("Unsqueeze", tokens, column), result,
                          reduction="add")
 
-    def session(self, hidden, experts, result, threads):
-        value = helper.make_tensor_value_info
+    def session(self, hidden, count, result, threads):
         self.nodes.append(helper.make_node("Identity", [result], ["y"]))
-        graph = helper.make_graph(
-            self.nodes, "loop", [value("x", TensorProto.FLOAT, ["T", hidden]),
-                                 value("r", TensorProto.FLOAT, ["T", experts])],
-            [value("y", TensorProto.FLOAT, ["T", hidden])], self.small)
-        model = helper.make_model(graph, ir_version=10, opset_imports=[
-            helper.make_opsetid("", 21)])
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        options.add_external_initializers(list(self.large),
-                                          list(self.large.values()))
-        session = onnxruntime.InferenceSession(
-            model.SerializeToString(), options,
-            providers=["CPUExecutionProvider"])
-        session.keep = self.large
+        session, self.keep = experts.open_layer(
+            self.nodes, hidden, count, self.large, threads, self.small)
         return session

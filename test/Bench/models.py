@@ -214,12 +214,8 @@ def compare(options, folder):
     runs = [(so, prepare_ours(experts.Ours(runtime, so, options.threads),
                               list(feeds.values()), len(names)))
             for so in (path, *options.against)]
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = options.threads
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = 3
     session = onnxruntime.InferenceSession(
-        options.model, settings, providers=["CPUExecutionProvider"])
+        options.model, experts.settings(options.threads), providers=["CPUExecutionProvider"])
     runs.append(("ONNX Runtime", lambda fetch=False:
                  session.run(names, feeds)[0]))
     want = runs[-1][1](True)
