@@ -51,30 +51,9 @@ def write_ours(path, first, second, slots, bits):
             body += (f"  %{name} = moe.dequantize %{name}q, %{name}s {{bits = "
                      f"{bits}, block = {BLOCK}}} : {', '.join(kinds)} -> "
                      f"tensor<{count}x{n}x{k}xf32>\n")
-    x, logits = f"tensor<?x{hidden}xf32>", f"tensor<?x{count}xf32>"
-    top = f"tensor<?x{slots}x"
-    text = f"""module {{
-func.func @main(%x: {x} {{onnx.dims = ["t", ""]}}, %l: {logits} {{onnx.dims = ["t", ""]}}) -> {x} {{
-  %k = onnx.Constant() {{value = dense<{slots}> : tensor<1xi64>}} : () -> tensor<1xi64>
-  %v, %i = onnx.TopK(%l, %k) : ({logits}, tensor<1xi64>) -> ({top}f32>, {top}i64>)
-  %w = onnx.Softmax(%v) : ({top}f32>) -> {top}f32>
-  %ids = onnx.Cast(%i) {{to = 6 : i64}} : ({top}i64>) -> {top}i32>
-{body}  %y = moe.experts %x route(%ids, %w : {top}i32>, {top}f32>)
-      gate(%g : tensor<{count}x{rows}x{hidden}xf32>)
-      down(%d : tensor<{count}x{width}x{inner}xf32>)
-      {{gate_up = #moe.gate_up<interleave>}} : {x} -> {x} {{
-  ^bb0(%a: tensor<f32>, %b: tensor<f32>):
-    %s = onnx.Sigmoid(%a) : (tensor<f32>) -> tensor<f32>
-    %t = onnx.Mul(%a, %s) : (tensor<f32>, tensor<f32>) -> tensor<f32>
-    %h = onnx.Mul(%t, %b) : (tensor<f32>, tensor<f32>) -> tensor<f32>
-    moe.yield %h : tensor<f32>
-  }}
-  return %y : {x}
-}}
-}}
-"""
-    with open(path + ".mlir", "w", encoding="ascii") as file:
-        file.write(text)
+    experts.write_layer(path, slots, hidden,
+                        f"tensor<{count}x{rows}x{hidden}xf32>",
+                        f"tensor<{count}x{width}x{inner}xf32>", body)
 
 
 def make_ort(first, second, slots, bits, level, threads):

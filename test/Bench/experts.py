@@ -121,7 +121,17 @@ def write_ours(path, first, second, slots, kind):
         second.tofile(file)
     gate = f"tensor<{experts}x{rows}x{hidden}x{kind}>"
     down = f"tensor<{experts}x{width}x{inner}x{kind}>"
-    x, logits = f"tensor<?x{hidden}xf32>", f"tensor<?x{experts}xf32>"
+    write_layer(path, slots, hidden, gate, down,
+                f'  %g = onnx.Initializer "g" = #onnx.file<"{path}.bin", 0, '
+                f"{first.nbytes}> : {gate}\n"
+                f'  %d = onnx.Initializer "d" = #onnx.file<"{path}.bin", '
+                f"{first.nbytes}, {second.nbytes}> : {down}\n")
+
+
+def write_layer(path, slots, hidden, gate, down, banks):
+    """Routing and experts whose banks %g : gate and %d : down `banks` makes."""
+    count = gate[len("tensor<"):].split("x")[0]
+    x, logits = f"tensor<?x{hidden}xf32>", f"tensor<?x{count}xf32>"
     top = f"tensor<?x{slots}x"
     text = f"""module {{
 func.func @main(%x: {x} {{onnx.dims = ["t", ""]}}, %l: {logits} {{onnx.dims = ["t", ""]}}) -> {x} {{
@@ -129,9 +139,7 @@ func.func @main(%x: {x} {{onnx.dims = ["t", ""]}}, %l: {logits} {{onnx.dims = ["
   %v, %i = onnx.TopK(%l, %k) : ({logits}, tensor<1xi64>) -> ({top}f32>, {top}i64>)
   %w = onnx.Softmax(%v) : ({top}f32>) -> {top}f32>
   %ids = onnx.Cast(%i) {{to = 6 : i64}} : ({top}i64>) -> {top}i32>
-  %g = onnx.Initializer "g" = #onnx.file<"{path}.bin", 0, {first.nbytes}> : {gate}
-  %d = onnx.Initializer "d" = #onnx.file<"{path}.bin", {first.nbytes}, {second.nbytes}> : {down}
-  %y = moe.experts %x route(%ids, %w : {top}i32>, {top}f32>) gate(%g : {gate}) down(%d : {down})
+{banks}  %y = moe.experts %x route(%ids, %w : {top}i32>, {top}f32>) gate(%g : {gate}) down(%d : {down})
       {{gate_up = #moe.gate_up<interleave>}} : {x} -> {x} {{
   ^bb0(%a: tensor<f32>, %b: tensor<f32>):
     %s = onnx.Sigmoid(%a) : (tensor<f32>) -> tensor<f32>
